@@ -1,0 +1,1 @@
+//! Listeners: bind, admission, TLS handshake, and the connection handed to a service.

@@ -1,0 +1,1 @@
+//! Typed values and secrets from the environment; the only reader of it.

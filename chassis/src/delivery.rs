@@ -1,0 +1,1 @@
+//! The shards a service writes through: sole owners of the write halves.

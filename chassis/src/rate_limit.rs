@@ -1,0 +1,1 @@
+//! Local token buckets with bounded tables.

@@ -1,0 +1,1 @@
+//! The tuned multi-thread runtime.

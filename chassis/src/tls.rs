@@ -1,0 +1,1 @@
+//! Certificates with hot reload, TLS 1.3 only.

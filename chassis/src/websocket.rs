@@ -1,0 +1,1 @@
+//! Upgrade checks, the sans-IO decoder, prepared frames, close codes.

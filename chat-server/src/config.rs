@@ -1,0 +1,1 @@
+//! The config of the chat server.

@@ -1,0 +1,1 @@
+//! The outbound of the chat server.
