@@ -5,8 +5,8 @@
 //! Protobuf. docs/PROTOCOL.md describes every shape; `proto/veza/client/v1/client.proto` holds
 //! the field numbers.
 //!
-//! Responsible for: reading frames (`decode`), writing messages (`encode_reply`,
-//! `encode_push`, `encode_ping`), the table of codes. Not for: channel names, permissions,
+//! Responsible for: reading frames ([`decode`]), writing messages ([`encode_reply`],
+//! [`encode_push`], [`encode_ping`]), the table of codes. Not for: channel names, permissions,
 //! limits, sockets, clocks.
 //!
 //! Invariants: total on any input (an error, never a panic); memory is bounded by the size of the
@@ -15,6 +15,7 @@
 mod code;
 mod command;
 mod decode;
+mod encode;
 mod error;
 mod json;
 mod push;
@@ -22,7 +23,10 @@ mod reply;
 
 pub use self::code::{DisconnectCode, ErrorCode, UnsubscribeCode};
 pub use self::command::{Command, Connect, Extensions, History, Position, Request, Subscribe};
-pub use self::decode::{DecodeError, Incoming};
+pub use self::decode::{
+    DecodeError, Decoder, EmulationRequest, Incoming, NotEmulation, decode, decode_emulation,
+};
+pub use self::encode::{encode_ping, encode_publication, encode_push, encode_reply};
 pub use self::error::ErrorReply;
 pub use self::json::{Json, NotJson};
 pub use self::push::Push;

@@ -64,8 +64,8 @@ pub struct Connect {
     /// The client library or application, for logs only.
     pub name: String,
     pub version: String,
-    /// Positions of server-side subscriptions to recover, by channel, each channel once.
-    pub subs: Vec<(String, Subscribe)>,
+    /// Server-side subscriptions to recover, each channel once.
+    pub subs: Vec<Subscribe>,
     pub flag: i64,
     /// Our own extensions the client understands.
     pub veza: Extensions,

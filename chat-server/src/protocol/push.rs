@@ -58,3 +58,19 @@ pub enum Push {
         epoch: Arc<str>,
     },
 }
+
+impl Push {
+    /// The channel concerned; `None` for what concerns the connection.
+    #[must_use]
+    pub fn channel(&self) -> Option<&str> {
+        match self {
+            Self::Pub { channel, .. }
+            | Self::Join { channel, .. }
+            | Self::Leave { channel, .. }
+            | Self::Unsubscribe { channel, .. }
+            | Self::Subscribe { channel, .. }
+            | Self::Lag { channel, .. } => Some(channel),
+            Self::Message { .. } | Self::Disconnect { .. } | Self::Refresh { .. } => None,
+        }
+    }
+}
