@@ -12,7 +12,7 @@ pub mod rate_limit;
 pub mod runtime;
 pub mod shutdown;
 pub mod telemetry;
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod tls;
 pub mod websocket;
