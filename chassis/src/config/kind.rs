@@ -207,6 +207,20 @@ impl Kind {
         }
     }
 
+    /// A derived value as an operator would write it: sizes are held in bytes, whatever the unit.
+    pub(super) fn spelled(&self, derived: &str) -> String {
+        match (self, derived.parse::<u64>()) {
+            (
+                Self::Amount {
+                    unit: Unit::Megabytes,
+                    ..
+                },
+                Ok(bytes),
+            ) => (bytes >> 20).to_string(),
+            _ => derived.to_owned(),
+        }
+    }
+
     /// Values this kind refuses; tests give each of them to every variable of the kind.
     #[must_use]
     pub fn bad_examples(&self) -> Vec<String> {

@@ -145,7 +145,7 @@ impl<'a> Reader<'a> {
             return given;
         }
         if let Some(effective) = self.effective.last_mut() {
-            effective.shown = derived.to_string();
+            effective.shown = var.kind.spelled(&derived.to_string());
         }
         derived
     }
@@ -181,7 +181,14 @@ impl<'a> Reader<'a> {
         let wanted = self
             .value(var)
             .is_some_and(|value| value != Value::Flag(false));
-        if let (true, Some(what)) = (wanted && self.is_set(var), var.later) {
+        if wanted {
+            self.warn_unused(var);
+        }
+    }
+
+    /// Warns of a variable whose work comes later, when an operator set it.
+    pub fn warn_unused(&mut self, var: &Var) {
+        if let (true, Some(what)) = (self.is_set(var), var.later) {
             self.warn(format!(
                 "{} is set but not used by this version: {what}",
                 var.name
@@ -250,11 +257,20 @@ impl<'a> Reader<'a> {
             shown,
             origin,
         });
-        value.or_else(|| {
-            var.fallback
-                .text(self.environment)
-                .and_then(|text| var.kind.parse(text))
-        })
+        value.or_else(|| self.fallback(var))
+    }
+
+    /// The default, which for a path may turn out not to be usable on this machine.
+    fn fallback(&mut self, var: &'static Var) -> Option<Value> {
+        let text = var.fallback.text(self.environment)?;
+        let value = var.kind.parse(text);
+        if value.is_none() && matches!(var.kind, Kind::Path(_)) {
+            let got = var.shown(text);
+            let takes = var.kind.takes();
+            self.refuse(var, Problem::Invalid { got, takes });
+            return Some(Value::Path(PathBuf::from(text)));
+        }
+        value
     }
 
     fn given(&self, var: &'static Var) -> Result<(Option<String>, Origin), ConfigError> {

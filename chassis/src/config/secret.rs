@@ -11,7 +11,7 @@ use std::path::Path;
 
 use aws_lc_rs::rand;
 use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use secrecy::SecretString;
 
 /// The shortest key for HMAC-SHA-256: as long as its output (RFC 7518, section 3.2).
@@ -69,6 +69,17 @@ pub fn weakness(secret: &str) -> Option<Weakness> {
     }
     let distinct = seen.iter().filter(|&&used| used).count();
     (distinct < DISTINCT_BYTES_MIN).then_some(Weakness::Repeated)
+}
+
+/// Whether a text holds a key of 256 bits: as 32 bytes, 64 hexadecimal digits or base64.
+#[must_use]
+pub fn is_key_256(text: &str) -> bool {
+    let is_hex =
+        text.len() == 2 * KEY_BYTES_MIN && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let decoded = BASE64_STANDARD
+        .decode(text)
+        .or_else(|_| BASE64_URL_SAFE_NO_PAD.decode(text));
+    text.len() == KEY_BYTES_MIN || is_hex || decoded.is_ok_and(|key| key.len() == KEY_BYTES_MIN)
 }
 
 /// A fresh secret of 256 bits, as 43 characters of URL-safe base64.
@@ -152,6 +163,16 @@ mod tests {
         assert_eq!(weakness("short"), Some(Weakness::Short));
         assert_eq!(weakness(&"ab".repeat(32)), Some(Weakness::Repeated));
         assert_eq!(weakness(generate().expose_secret()), None);
+    }
+
+    #[test]
+    fn a_key_of_256_bits_has_three_spellings() {
+        let key = [7u8; KEY_BYTES_MIN];
+        assert!(is_key_256("0123456789abcdef0123456789abcde!"));
+        assert!(is_key_256(&"a0".repeat(32)));
+        assert!(is_key_256(&BASE64_STANDARD.encode(key)));
+        assert!(is_key_256(&BASE64_URL_SAFE_NO_PAD.encode(key)));
+        assert!(!is_key_256("short") && !is_key_256(&"x".repeat(64)));
     }
 
     #[test]
