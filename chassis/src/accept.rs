@@ -1,1 +1,29 @@
-//! Listeners: bind, admission, TLS handshake, and the connection handed to a service.
+//! Listeners: bind, admission, TLS handshake, HTTP, and the connection a service takes over.
+//!
+//! One accept loop a listener. A connection is admitted before anything is read from it: a slot
+//! of the shared connection budget, a slot of its address. The slots travel inside the [`Socket`]
+//! (through hyper and back out of an upgrade) and are given back when it is dropped. When the
+//! budget is spent, a few spare slots of each listener still get an HTTP answer: the service
+//! sees [`Admitted::Spare`] and answers its connection endpoints with 503, while health checks
+//! go on. A client that does not send a whole request head in time is dropped.
+
+mod admission;
+mod serve;
+mod socket;
+
+pub use admission::{Admission, Admitted, Limits};
+pub use serve::{Listener, Server, ServerConfig};
+pub use socket::{Slots, Socket};
+
+use std::net::SocketAddr;
+
+/// Who is at the other end; in the extensions of every request.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer {
+    /// The address of the TCP connection.
+    pub address: SocketAddr,
+    /// Whether the connection came over TLS.
+    pub tls: bool,
+    /// Which slot it has.
+    pub admitted: Admitted,
+}

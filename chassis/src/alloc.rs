@@ -25,10 +25,7 @@ static ALLOCATOR: Jemalloc = Jemalloc;
 ///
 /// A sample every 2^19 bytes costs less than a hundredth of the time. Decay: a wave of connections
 /// that left gives its memory back after 5 s, while steady traffic keeps reusing the same pages.
-#[expect(
-    unsafe_code,
-    reason = "the allocator finds its settings by this symbol's name"
-)]
+#[expect(unsafe_code, reason = "the allocator finds its settings by this symbol's name")]
 #[unsafe(export_name = "malloc_conf")]
 pub static SETTINGS: &[u8; 146] = b"prof:true,prof_active:true,lg_prof_sample:19,prof_accum:true,\
     background_thread:true,max_background_threads:1,\
@@ -133,10 +130,7 @@ pub fn heap_profile() -> Result<Vec<u8>, Error> {
     let mut file = File::from(file);
     let path = CString::new(format!("/proc/self/fd/{}", file.as_raw_fd()))
         .expect("a number holds no zero byte");
-    #[expect(
-        unsafe_code,
-        reason = "prof.dump takes a C string, which outlives the call"
-    )]
+    #[expect(unsafe_code, reason = "prof.dump takes a C string, which outlives the call")]
     unsafe { raw::write(b"prof.dump\0", path.as_ptr()) }.map_err(Error::Control)?;
     let mut text = Vec::new();
     file.rewind()?;
@@ -174,10 +168,7 @@ mod tests {
         let before = Stats::read().unwrap();
         let block = vec![0u8; BLOCK];
         let during = Stats::read().unwrap();
-        assert!(
-            during.allocated >= before.allocated + BLOCK / 2,
-            "{before:?} {during:?}"
-        );
+        assert!(during.allocated >= before.allocated + BLOCK / 2, "{before:?} {during:?}");
         assert!(during.resident >= during.active && during.active >= during.allocated);
         drop(block);
     }

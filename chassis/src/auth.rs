@@ -108,21 +108,11 @@ impl Verifier {
             return Err(Error::NoKeys);
         }
         config.secrets.iter().try_for_each(check_secret)?;
-        let Config {
-            secrets,
-            jwks,
-            issuer,
-            audience,
-            exp_required,
-        } = config;
+        let Config { secrets, jwks, issuer, audience, exp_required } = config;
         Ok(Arc::new(Self {
             secrets: secrets.iter().map(Key::from_secret).collect(),
             jwks: jwks.map(open_key_set).transpose()?,
-            rules: Rules {
-                issuer,
-                audience,
-                exp_required,
-            },
+            rules: Rules { issuer, audience, exp_required },
         }))
     }
 
@@ -170,17 +160,12 @@ fn check_secret(secret: &SecretString) -> Result<(), Error> {
 }
 
 fn open_key_set(source: JwksSource) -> Result<Jwks, Error> {
-    Jwks::new(&source).map_err(|error| Error::Jwks {
-        place: source.to_string(),
-        source: error,
-    })
+    Jwks::new(&source).map_err(|error| Error::Jwks { place: source.to_string(), source: error })
 }
 
 fn unix_now() -> u64 {
     // A clock before 1970 makes every dated token "not valid yet", which is the safe answer.
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |elapsed| elapsed.as_secs())
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
 }
 
 #[cfg(test)]

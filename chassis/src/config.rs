@@ -47,10 +47,8 @@ pub static CONFIG_FILE: Var = Var::new(
 );
 
 /// The variables every reading begins with.
-pub const SECTION: Section = Section {
-    title: "Where it runs",
-    variables: &[&ENVIRONMENT, &CONFIG_FILE],
-};
+pub const SECTION: Section =
+    Section { title: "Where it runs", variables: &[&ENVIRONMENT, &CONFIG_FILE] };
 
 /// One variable that cannot be used as it is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

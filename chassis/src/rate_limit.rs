@@ -40,6 +40,12 @@ impl Quota {
         Self::per(count, Duration::from_secs(60))
     }
 
+    /// The same rate with another burst.
+    #[must_use]
+    pub const fn with_burst(self, burst: NonZeroU32) -> Self {
+        Self { burst, ..self }
+    }
+
     /// The most that can be spent at once.
     pub const fn burst(self) -> NonZeroU32 {
         self.burst
@@ -56,9 +62,6 @@ impl Quota {
             Some(interval) if !interval.is_zero() => interval,
             _ => Duration::from_nanos(1),
         };
-        Self {
-            burst: count,
-            interval,
-        }
+        Self { burst: count, interval }
     }
 }

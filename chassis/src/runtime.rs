@@ -43,10 +43,8 @@ pub static BLOCKING_THREADS: Var = Var::new(
 );
 
 /// The variables this module reads.
-pub const SECTION: Section = Section {
-    title: "Runtime",
-    variables: &[&WORKER_THREADS, &BLOCKING_THREADS],
-};
+pub const SECTION: Section =
+    Section { title: "Runtime", variables: &[&WORKER_THREADS, &BLOCKING_THREADS] };
 
 /// How the runtime is built.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,10 +95,7 @@ impl OpenFiles {
     #[must_use]
     pub fn current() -> Self {
         let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-        Self {
-            soft: current,
-            hard: maximum,
-        }
+        Self { soft: current, hard: maximum }
     }
 
     /// Raises the soft limit to the hard one and returns what is in force then.
@@ -112,13 +107,7 @@ impl OpenFiles {
     /// When the operating system refuses.
     pub fn raise() -> io::Result<Self> {
         let before = Self::current();
-        setrlimit(
-            Resource::Nofile,
-            Rlimit {
-                current: before.hard,
-                maximum: before.hard,
-            },
-        )?;
+        setrlimit(Resource::Nofile, Rlimit { current: before.hard, maximum: before.hard })?;
         Ok(Self::current())
     }
 
@@ -139,26 +128,14 @@ mod tests {
         let table = [config::SECTION, SECTION];
         let source = Source::from_pairs([("BLOCKING_THREADS", "8")]);
         let config = Config::read(&mut Reader::new(&source, &table));
-        assert_eq!(
-            config,
-            Config {
-                worker_threads: 4,
-                blocking_threads: 8
-            }
-        );
+        assert_eq!(config, Config { worker_threads: 4, blocking_threads: 8 });
         let source = source.with("WORKER_THREADS", "3");
-        assert_eq!(
-            Config::read(&mut Reader::new(&source, &table)).worker_threads,
-            3
-        );
+        assert_eq!(Config::read(&mut Reader::new(&source, &table)).worker_threads, 3);
     }
 
     #[test]
     fn the_runtime_runs_tasks() {
-        let config = Config {
-            worker_threads: 2,
-            blocking_threads: 1,
-        };
+        let config = Config { worker_threads: 2, blocking_threads: 1 };
         let runtime = config.build().unwrap();
         assert_eq!(runtime.block_on(async { 6 * 7 }), 42);
     }

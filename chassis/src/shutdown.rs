@@ -103,19 +103,13 @@ impl Shutdown {
         let forced = self.tasks.len();
         self.forced.cancel();
         let ended = timeout(FORCED_GRACE, self.tasks.wait()).await.is_ok();
-        Drained {
-            forced,
-            left: if ended { 0 } else { self.tasks.len() },
-        }
+        Drained { forced, left: if ended { 0 } else { self.tasks.len() } }
     }
 }
 
 async fn wait(shutdown: Shutdown, mut terminate: Signal, mut interrupt: Signal) {
     let first = next(&mut terminate, &mut interrupt).await;
-    tracing::info!(
-        signal = first.name,
-        "shutting down; a second signal ends at once"
-    );
+    tracing::info!(signal = first.name, "shutting down; a second signal ends at once");
     shutdown.trigger();
     let second = next(&mut terminate, &mut interrupt).await;
     tracing::warn!(signal = second.name, "ended by a second signal");
@@ -163,10 +157,7 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(3)).await;
         });
         let start = Instant::now();
-        assert_eq!(
-            shutdown.drain(Duration::from_secs(30)).await,
-            Drained { forced: 0, left: 0 }
-        );
+        assert_eq!(shutdown.drain(Duration::from_secs(30)).await, Drained { forced: 0, left: 0 });
         assert_eq!(start.elapsed().as_secs(), 3);
     }
 
@@ -174,15 +165,10 @@ mod tests {
     async fn after_the_grace_tasks_are_forced_and_the_deaf_are_counted() {
         let shutdown = Shutdown::new();
         let forced = shutdown.forced().clone();
-        shutdown
-            .tasks()
-            .spawn(async move { forced.cancelled().await });
+        shutdown.tasks().spawn(async move { forced.cancelled().await });
         shutdown.tasks().spawn(pending::<()>());
         let start = Instant::now();
-        assert_eq!(
-            shutdown.drain(Duration::from_secs(30)).await,
-            Drained { forced: 2, left: 1 }
-        );
+        assert_eq!(shutdown.drain(Duration::from_secs(30)).await, Drained { forced: 2, left: 1 });
         assert_eq!(start.elapsed().as_secs(), 31);
     }
 }

@@ -5,10 +5,8 @@ pub mod logs;
 use crate::config::{Reader, Section};
 
 /// The variables this module reads.
-pub const SECTION: Section = Section {
-    title: "Logs",
-    variables: &[&logs::RUST_LOG, &logs::LOG_FORMAT],
-};
+pub const SECTION: Section =
+    Section { title: "Logs", variables: &[&logs::RUST_LOG, &logs::LOG_FORMAT] };
 
 /// What a process says about itself, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,11 +37,7 @@ pub struct Identity {
 impl Config {
     /// Reads the variables of this module.
     pub fn read(reader: &mut Reader<'_>, identity: Identity) -> Self {
-        let Identity {
-            service,
-            version,
-            memory_limit_bytes,
-        } = identity;
+        let Identity { service, version, memory_limit_bytes } = identity;
         Self {
             service,
             version,

@@ -132,11 +132,7 @@ impl Rules {
             Some(Value::Array(many)) => many.iter().any(|one| one.as_str() == Some(wanted)),
             _ => false,
         };
-        if named {
-            Ok(())
-        } else {
-            Err(TokenError::Audience)
-        }
+        if named { Ok(()) } else { Err(TokenError::Audience) }
     }
 }
 
@@ -184,14 +180,8 @@ fn words(
         Some(_) => return Err(TokenError::Claim(claim)),
     };
     let good = words.len() <= WORDS_MAX
-        && words
-            .iter()
-            .all(|word| text::is_identifier(word, WORD_CHARS_MAX));
-    if good {
-        Ok(words)
-    } else {
-        Err(TokenError::Claim(claim))
-    }
+        && words.iter().all(|word| text::is_identifier(word, WORD_CHARS_MAX));
+    if good { Ok(words) } else { Err(TokenError::Claim(claim)) }
 }
 
 /// Reads a `NumericDate` (RFC 7519, 2): seconds since 1970, a fraction allowed and dropped.
@@ -199,9 +189,7 @@ fn date(value: Option<&Value>, claim: &'static str) -> Result<Option<u64>, Token
     let Some(value) = value else {
         return Ok(None);
     };
-    let whole = value
-        .as_u64()
-        .or_else(|| value.as_f64().and_then(whole_seconds));
+    let whole = value.as_u64().or_else(|| value.as_f64().and_then(whole_seconds));
     match whole {
         Some(seconds) if seconds <= DATE_SECS_MAX => Ok(Some(seconds)),
         _ => Err(TokenError::Claim(claim)),
@@ -284,30 +272,15 @@ mod tests {
 
     #[test]
     fn dates_may_have_a_fraction_and_must_be_dates() {
-        assert_eq!(
-            read_plain(json!({"exp": 1.9e9})).unwrap().expires_at,
-            Some(1_900_000_000)
-        );
-        for bad in [
-            json!("soon"),
-            json!(-1),
-            json!(1e300),
-            json!([1]),
-            json!(NOW * 1000),
-        ] {
-            assert_eq!(
-                read_plain(json!({"exp": bad})),
-                Err(TokenError::Claim("exp"))
-            );
+        assert_eq!(read_plain(json!({"exp": 1.9e9})).unwrap().expires_at, Some(1_900_000_000));
+        for bad in [json!("soon"), json!(-1), json!(1e300), json!([1]), json!(NOW * 1000)] {
+            assert_eq!(read_plain(json!({"exp": bad})), Err(TokenError::Claim("exp")));
         }
     }
 
     #[test]
     fn expiry_can_be_required() {
-        let rules = Rules {
-            exp_required: true,
-            ..Rules::default()
-        };
+        let rules = Rules { exp_required: true, ..Rules::default() };
         assert_eq!(read(&rules, &json!({})), Err(TokenError::MissingExp));
         assert!(read(&rules, &json!({"exp": NOW + 1})).is_ok());
     }
@@ -325,13 +298,7 @@ mod tests {
         assert_eq!(of(json!("veza"), json!(["web", "chat"])), Ok(()));
         assert_eq!(of(json!("other"), json!("chat")), Err(TokenError::Issuer));
         assert_eq!(of(Value::Null, json!("chat")), Err(TokenError::Issuer));
-        for aud in [
-            json!("web"),
-            json!(["web"]),
-            json!([]),
-            Value::Null,
-            json!(1),
-        ] {
+        for aud in [json!("web"), json!(["web"]), json!([]), Value::Null, json!(1)] {
             assert_eq!(of(json!("veza"), aud), Err(TokenError::Audience));
         }
     }
@@ -352,10 +319,7 @@ mod tests {
             ("channel", json!("")),
             ("channel", json!("c".repeat(256))),
         ] {
-            assert_eq!(
-                read_plain(json!({ claim: value })),
-                Err(TokenError::Claim(claim))
-            );
+            assert_eq!(read_plain(json!({ claim: value })), Err(TokenError::Claim(claim)));
         }
     }
 

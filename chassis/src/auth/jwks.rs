@@ -62,15 +62,9 @@ impl Jwks {
         if let Some(fetched) = source.first()? {
             cache.succeeded(Instant::now(), Some(fetched));
         }
-        let shared = Arc::new(Shared {
-            source,
-            cache: Mutex::new(cache),
-            ended: watch::Sender::new(()),
-        });
-        Ok(Self {
-            shared,
-            fetches: Mutex::new(JoinSet::new()),
-        })
+        let shared =
+            Arc::new(Shared { source, cache: Mutex::new(cache), ended: watch::Sender::new(()) });
+        Ok(Self { shared, fetches: Mutex::new(JoinSet::new()) })
     }
 
     /// Verifies the signature of `token` with the key it names.
@@ -114,10 +108,7 @@ impl Jwks {
             }
         }
         let shared = Arc::clone(&self.shared);
-        let attempt = Attempt {
-            shared,
-            outcome: Err(SourceError::Aborted),
-        };
+        let attempt = Attempt { shared, outcome: Err(SourceError::Aborted) };
         fetches.spawn(attempt.run(stamp).in_current_span());
     }
 }

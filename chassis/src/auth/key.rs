@@ -97,10 +97,7 @@ impl Key {
     /// A shared secret: HS256 and nothing else.
     pub(super) fn from_secret(secret: &SecretString) -> Self {
         let decoding = DecodingKey::from_secret(secret.expose_secret().as_bytes());
-        Self {
-            algorithm: Algorithm::Hs256,
-            decoding,
-        }
+        Self { algorithm: Algorithm::Hs256, decoding }
     }
 
     /// Verifies the signature of `token`.
@@ -121,14 +118,8 @@ impl Key {
     }
 
     fn from_jwk(jwk: &Jwk) -> Result<Self, KeyError> {
-        let purpose = jwk
-            .purpose
-            .as_deref()
-            .is_none_or(|purpose| purpose == "sig");
-        let operations = jwk
-            .key_ops
-            .as_ref()
-            .is_none_or(|ops| ops.iter().any(|op| op == "verify"));
+        let purpose = jwk.purpose.as_deref().is_none_or(|purpose| purpose == "sig");
+        let operations = jwk.key_ops.as_ref().is_none_or(|ops| ops.iter().any(|op| op == "verify"));
         if jwk.kty == "oct" {
             return Err(KeyError::Symmetric);
         }
@@ -150,10 +141,7 @@ impl Jwk {
         if x.len() != 32 {
             return Err(KeyError::Parameter);
         }
-        Ok(Key {
-            algorithm: Algorithm::EdDsa,
-            decoding: DecodingKey::from_ed_der(&x),
-        })
+        Ok(Key { algorithm: Algorithm::EdDsa, decoding: DecodingKey::from_ed_der(&x) })
     }
 
     fn p256(&self) -> Result<Key, KeyError> {
@@ -163,10 +151,7 @@ impl Jwk {
         }
         // SEC 1, 2.3.3: an uncompressed point is 0x04, x, y.
         let point = [&[0x04], x.as_slice(), y.as_slice()].concat();
-        Ok(Key {
-            algorithm: Algorithm::Es256,
-            decoding: DecodingKey::from_ec_der(&point),
-        })
+        Ok(Key { algorithm: Algorithm::Es256, decoding: DecodingKey::from_ec_der(&point) })
     }
 
     fn rsa(&self) -> Result<Key, KeyError> {
@@ -181,10 +166,7 @@ impl Jwk {
             return Err(KeyError::RsaSize);
         }
         let decoding = DecodingKey::from_rsa_raw_components(significant, &e);
-        Ok(Key {
-            algorithm: Algorithm::Rs256,
-            decoding,
-        })
+        Ok(Key { algorithm: Algorithm::Rs256, decoding })
     }
 
     fn bytes(&self, parameter: Option<&String>) -> Result<Vec<u8>, KeyError> {
@@ -268,10 +250,7 @@ mod tests {
 
     #[test]
     fn symmetric_keys_are_refused_in_a_key_set() {
-        assert_eq!(
-            refusal(&json!({"kty": "oct", "k": "AAAA"})),
-            KeyError::Symmetric
-        );
+        assert_eq!(refusal(&json!({"kty": "oct", "k": "AAAA"})), KeyError::Symmetric);
         let hidden = json!({"kty": "oct", "k": "AAAA", "alg": "RS256", "use": "sig"});
         assert_eq!(refusal(&hidden), KeyError::Symmetric);
     }
@@ -282,10 +261,7 @@ mod tests {
         assert_eq!(refusal(&rsa(2047)), KeyError::RsaSize);
         assert_eq!(refusal(&rsa(8193)), KeyError::RsaSize);
         let padded = base64url(&[vec![0; 128], vec![0xff; 128]].concat());
-        assert_eq!(
-            refusal(&json!({"kty": "RSA", "n": padded, "e": "AQAB"})),
-            KeyError::RsaSize
-        );
+        assert_eq!(refusal(&json!({"kty": "RSA", "n": padded, "e": "AQAB"})), KeyError::RsaSize);
         assert!(KeyRing::parse(json!({"keys": [rsa(2048)]}).to_string().as_bytes()).is_ok());
     }
 
@@ -305,10 +281,7 @@ mod tests {
         assert_eq!(refusal(&p384), KeyError::Unsupported);
         let short = json!({"kty": "OKP", "crv": "Ed25519", "x": base64url(&[1; 31])});
         assert_eq!(refusal(&short), KeyError::Parameter);
-        assert_eq!(
-            refusal(&json!({"kty": "EC", "crv": "P-256", "x": x})),
-            KeyError::Parameter
-        );
+        assert_eq!(refusal(&json!({"kty": "EC", "crv": "P-256", "x": x})), KeyError::Parameter);
         assert_eq!(refusal(&json!("key")), KeyError::Json);
     }
 
@@ -322,15 +295,9 @@ mod tests {
     fn a_set_is_bounded_and_an_empty_one_is_a_set() {
         let keys = |count: usize| json!({"keys": vec![7; count]}).to_string();
         assert!(KeyRing::parse(keys(64).as_bytes()).is_ok());
-        assert!(matches!(
-            KeyRing::parse(keys(65).as_bytes()),
-            Err(KeySetError::TooMany)
-        ));
+        assert!(matches!(KeyRing::parse(keys(65).as_bytes()), Err(KeySetError::TooMany)));
         assert_eq!(KeyRing::parse(br#"{"keys":[]}"#).unwrap().len(), 0);
         assert!(matches!(KeyRing::parse(b"{}"), Err(KeySetError::Json(_))));
-        assert!(matches!(
-            KeyRing::parse(b"<html>"),
-            Err(KeySetError::Json(_))
-        ));
+        assert!(matches!(KeyRing::parse(b"<html>"), Err(KeySetError::Json(_))));
     }
 }

@@ -66,9 +66,7 @@ pub fn mint(secret: &SecretString, token: &NewToken) -> String {
         iss: token.issuer.as_deref(),
         aud: token.audience.as_deref(),
         iat: token.issued_at,
-        exp: token
-            .ttl
-            .map(|ttl| token.issued_at.saturating_add(ttl.as_secs())),
+        exp: token.ttl.map(|ttl| token.issued_at.saturating_add(ttl.as_secs())),
     };
     let key = EncodingKey::from_secret(secret.expose_secret().as_bytes());
     jsonwebtoken::encode(&Header::default(), &payload, &key)

@@ -14,10 +14,7 @@ const SECRET: &str = "a secret of more than thirty-two bytes";
 const PREVIOUS: &str = "the secret that was current last month";
 
 fn config() -> Config {
-    Config {
-        secrets: vec![SECRET.into(), PREVIOUS.into()],
-        ..Config::default()
-    }
+    Config { secrets: vec![SECRET.into(), PREVIOUS.into()], ..Config::default() }
 }
 
 fn alice() -> Value {
@@ -44,12 +41,7 @@ fn with_key_set(set: &str, secrets: Vec<SecretString>) -> (tempfile::TempDir, Ar
     let path = folder.path().join("keys.json");
     std::fs::write(&path, set).unwrap();
     let jwks = Some(JwksSource::File(path));
-    let verifier = Verifier::new(Config {
-        secrets,
-        jwks,
-        ..Config::default()
-    })
-    .unwrap();
+    let verifier = Verifier::new(Config { secrets, jwks, ..Config::default() }).unwrap();
     (folder, verifier)
 }
 
@@ -105,33 +97,18 @@ fn expired_early_and_undated_tokens_are_told_apart() {
     let of = |claims: Value| Issuer::hs256(SECRET.as_bytes()).token(&claims);
     assert_eq!(refusal(&of(json!({"exp": NOW - 31}))), TokenError::Expired);
     assert!(refusal(&of(json!({"exp": NOW - 31}))).is_expired());
-    assert_eq!(
-        refusal(&of(json!({"nbf": NOW + 31}))),
-        TokenError::NotYetValid
-    );
-    assert_eq!(
-        refusal(&of(json!({"iat": NOW + 31}))),
-        TokenError::NotYetValid
-    );
-    let strict = Config {
-        exp_required: true,
-        ..config()
-    };
+    assert_eq!(refusal(&of(json!({"nbf": NOW + 31}))), TokenError::NotYetValid);
+    assert_eq!(refusal(&of(json!({"iat": NOW + 31}))), TokenError::NotYetValid);
+    let strict = Config { exp_required: true, ..config() };
     assert_eq!(at_once(strict, &of(json!({}))), Err(TokenError::MissingExp));
 }
 
 #[test]
 fn tokens_for_others_are_refused() {
     let token = Issuer::hs256(SECRET.as_bytes()).token(&json!({"iss": "them", "aud": "theirs"}));
-    let issuer = Config {
-        issuer: Some("us".to_owned()),
-        ..config()
-    };
+    let issuer = Config { issuer: Some("us".to_owned()), ..config() };
     assert_eq!(at_once(issuer, &token), Err(TokenError::Issuer));
-    let audience = Config {
-        audience: Some("ours".to_owned()),
-        ..config()
-    };
+    let audience = Config { audience: Some("ours".to_owned()), ..config() };
     assert_eq!(at_once(audience, &token), Err(TokenError::Audience));
 }
 
@@ -161,11 +138,7 @@ fn unsigned_tokens_are_refused_whatever_they_are_called() {
         let signed = honest.token_with_header(&json!({"alg": alg}), &alice());
         assert_eq!(refusal(&signed), TokenError::Algorithm, "{alg:?}");
         let (unsigned, _) = signed.rsplit_once('.').unwrap();
-        assert_eq!(
-            refusal(&format!("{unsigned}.")),
-            TokenError::Algorithm,
-            "{alg:?}"
-        );
+        assert_eq!(refusal(&format!("{unsigned}.")), TokenError::Algorithm, "{alg:?}");
     }
 }
 
@@ -177,10 +150,7 @@ async fn each_public_algorithm_is_accepted_with_and_without_a_key_id() {
         assert!(verifier.verify_at(&named, NOW).await.is_ok(), "{issuer:?}");
         let issuer = issuer.known_as(None);
         let unnamed = issuer.token(&alice());
-        assert!(
-            verifier.verify_at(&unnamed, NOW).await.is_ok(),
-            "{issuer:?}"
-        );
+        assert!(verifier.verify_at(&unnamed, NOW).await.is_ok(), "{issuer:?}");
     }
 }
 
@@ -190,21 +160,12 @@ async fn a_key_verifies_its_own_algorithm_only() {
     let (_folder, verifier) = with_key_set(&jwks([&ed, &es]), vec![SECRET.into()]);
     let header = json!({"alg": "EdDSA", "kid": "es"});
     let crossed = es.token_with_header(&header, &alice());
-    assert_eq!(
-        verifier.verify_at(&crossed, NOW).await,
-        Err(TokenError::Algorithm)
-    );
+    assert_eq!(verifier.verify_at(&crossed, NOW).await, Err(TokenError::Algorithm));
     let header = json!({"alg": "RS256", "kid": "ed"});
     let crossed = ed.token_with_header(&header, &alice());
-    assert_eq!(
-        verifier.verify_at(&crossed, NOW).await,
-        Err(TokenError::Algorithm)
-    );
+    assert_eq!(verifier.verify_at(&crossed, NOW).await, Err(TokenError::Algorithm));
     let impostor = Issuer::ed_dsa("ed").token(&alice());
-    assert_eq!(
-        verifier.verify_at(&impostor, NOW).await,
-        Err(TokenError::Signature)
-    );
+    assert_eq!(verifier.verify_at(&impostor, NOW).await, Err(TokenError::Signature));
 }
 
 #[tokio::test]
@@ -216,17 +177,11 @@ async fn a_public_key_is_no_hmac_secret() {
     for secret in [modulus.to_owned(), jwk.to_string(), rsa.jwks()] {
         let header = json!({"alg": "HS256", "kid": "rsa"});
         let token = Issuer::hs256(secret.as_bytes()).token_with_header(&header, &alice());
-        assert_eq!(
-            verifier.verify_at(&token, NOW).await,
-            Err(TokenError::Signature)
-        );
+        assert_eq!(verifier.verify_at(&token, NOW).await, Err(TokenError::Signature));
     }
     let (_folder, public_only) = with_key_set(&rsa.jwks(), Vec::new());
     let token = Issuer::hs256(modulus.as_bytes()).token(&alice());
-    assert_eq!(
-        public_only.verify_at(&token, NOW).await,
-        Err(TokenError::Algorithm)
-    );
+    assert_eq!(public_only.verify_at(&token, NOW).await, Err(TokenError::Algorithm));
 }
 
 #[tokio::test]
@@ -234,37 +189,19 @@ async fn a_symmetric_key_in_a_key_set_verifies_nothing() {
     let set = json!({"keys": [{"kty": "oct", "k": "c2VjcmV0", "kid": "s", "alg": "HS256"}]});
     let (_folder, verifier) = with_key_set(&set.to_string(), Vec::new());
     let token = Issuer::hs256(b"secret").known_as(Some("s")).token(&alice());
-    assert_eq!(
-        verifier.verify_at(&token, NOW).await,
-        Err(TokenError::Algorithm)
-    );
+    assert_eq!(verifier.verify_at(&token, NOW).await, Err(TokenError::Algorithm));
 }
 
 #[test]
 fn a_verifier_without_usable_keys_is_refused() {
     let refused = |config: Config| Verifier::new(config).expect_err("a bad configuration");
     assert!(matches!(refused(Config::default()), Error::NoKeys));
-    let with = |secret: &str| Config {
-        secrets: vec![secret.into()],
-        ..Config::default()
-    };
+    let with = |secret: &str| Config { secrets: vec![secret.into()], ..Config::default() };
     assert!(matches!(refused(with("")), Error::EmptySecret));
-    assert!(matches!(
-        refused(with("-----BEGIN PUBLIC KEY-----\nMC")),
-        Error::PemSecret
-    ));
+    assert!(matches!(refused(with("-----BEGIN PUBLIC KEY-----\nMC")), Error::PemSecret));
     let missing = JwksSource::File("/no/such/keys.json".into());
-    let config = Config {
-        jwks: Some(missing),
-        ..Config::default()
-    };
-    assert!(matches!(
-        refused(config),
-        Error::Jwks {
-            source: SourceError::Io(_),
-            ..
-        }
-    ));
+    let config = Config { jwks: Some(missing), ..Config::default() };
+    assert!(matches!(refused(config), Error::Jwks { source: SourceError::Io(_), .. }));
 }
 
 #[test]

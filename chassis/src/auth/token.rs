@@ -134,21 +134,11 @@ impl<'a> Compact<'a> {
             // RFC 7515, 4.1.11: an extension marked critical and not understood is a refusal.
             return Err(TokenError::Claim("crit"));
         }
-        if header
-            .kid
-            .as_ref()
-            .is_some_and(|kid| kid.len() > KID_BYTES_MAX)
-        {
+        if header.kid.as_ref().is_some_and(|kid| kid.len() > KID_BYTES_MAX) {
             return Err(TokenError::Claim("kid"));
         }
         let algorithm = Algorithm::parse(&header.alg).ok_or(TokenError::Algorithm)?;
-        Ok(Self {
-            algorithm,
-            kid: header.kid,
-            message,
-            payload,
-            signature,
-        })
+        Ok(Self { algorithm, kid: header.kid, message, payload, signature })
     }
 
     /// Decodes the claims. Call it only after a key has verified the signature.
@@ -207,17 +197,7 @@ mod tests {
 
     #[test]
     fn a_token_is_three_parts_with_a_json_header() {
-        for text in [
-            "",
-            ".",
-            "..",
-            "a",
-            "a.b",
-            "a.b.c.d",
-            "e30.e30.",
-            "!.e30.AA",
-            "bm8.e30.AA",
-        ] {
+        for text in ["", ".", "..", "a", "a.b", "a.b.c.d", "e30.e30.", "!.e30.AA", "bm8.e30.AA"] {
             assert_eq!(refusal(text), TokenError::Malformed, "{text:?}");
         }
     }
@@ -227,23 +207,14 @@ mod tests {
         let token = with_header(r#"{"alg":"HS256"}"#);
         let padding = "A".repeat(TOKEN_BYTES_MAX - token.len());
         assert!(Compact::parse(&format!("{token}{padding}")).is_ok());
-        assert_eq!(
-            refusal(&format!("{token}{padding}A")),
-            TokenError::Malformed
-        );
+        assert_eq!(refusal(&format!("{token}{padding}A")), TokenError::Malformed);
     }
 
     #[test]
     fn algorithms_outside_the_four_are_refused() {
-        for alg in [
-            "none", "None", "", "hs256", "HS384", "HS512", "RS512", "PS256", "ES384",
-        ] {
+        for alg in ["none", "None", "", "hs256", "HS384", "HS512", "RS512", "PS256", "ES384"] {
             let header = format!(r#"{{"alg":"{alg}"}}"#);
-            assert_eq!(
-                refusal(&with_header(&header)),
-                TokenError::Algorithm,
-                "{alg}"
-            );
+            assert_eq!(refusal(&with_header(&header)), TokenError::Algorithm, "{alg}");
         }
         assert_eq!(refusal(&with_header("{}")), TokenError::Malformed);
     }

@@ -159,10 +159,7 @@ impl Kind {
                     .filter(|item| !item.is_empty())
                     .map(str::to_owned)
                     .collect();
-                items
-                    .iter()
-                    .all(|item| (rule.accepts)(item))
-                    .then_some(Value::List(items))
+                items.iter().all(|item| (rule.accepts)(item)).then_some(Value::List(items))
             }
             Self::Flag => match text.to_ascii_lowercase().as_str() {
                 "true" | "1" | "yes" | "on" => Some(Value::Flag(true)),
@@ -210,13 +207,7 @@ impl Kind {
     /// A derived value as an operator would write it: sizes are held in bytes, whatever the unit.
     pub(super) fn spelled(&self, derived: &str) -> String {
         match (self, derived.parse::<u64>()) {
-            (
-                Self::Amount {
-                    unit: Unit::Megabytes,
-                    ..
-                },
-                Ok(bytes),
-            ) => (bytes >> 20).to_string(),
+            (Self::Amount { unit: Unit::Megabytes, .. }, Ok(bytes)) => (bytes >> 20).to_string(),
             _ => derived.to_owned(),
         }
     }
@@ -255,9 +246,7 @@ fn is_url(text: &str, schemes: &[&str]) -> bool {
     let Ok(uri) = text.parse::<Uri>() else {
         return false;
     };
-    let known = uri
-        .scheme_str()
-        .is_some_and(|scheme| schemes.contains(&scheme));
+    let known = uri.scheme_str().is_some_and(|scheme| schemes.contains(&scheme));
     known && uri.host().is_some_and(|host| !host.is_empty())
 }
 
@@ -268,19 +257,11 @@ mod tests {
     const KINDS: &[Kind] = &[
         TEXT,
         KEY_MATERIAL,
-        Kind::List(Rule {
-            takes: "a",
-            accepts: |item| item == "a",
-            bad: "a,b",
-        }),
+        Kind::List(Rule { takes: "a", accepts: |item| item == "a", bad: "a,b" }),
         Kind::Flag,
         Kind::Port,
         Kind::Count { min: 1, max: 10 },
-        Kind::Amount {
-            unit: Unit::Millis,
-            min: 0,
-            max: u64::MAX,
-        },
+        Kind::Amount { unit: Unit::Millis, min: 0, max: u64::MAX },
         Kind::Choice(&["one", "two"]),
         Kind::Host,
         Kind::Url(&["http", "https"]),
@@ -301,34 +282,16 @@ mod tests {
 
     #[test]
     fn amounts_become_durations_and_bytes() {
-        let time = Kind::Amount {
-            unit: Unit::Seconds,
-            min: 1,
-            max: 60,
-        };
-        assert_eq!(
-            time.parse("10"),
-            Some(Value::Duration(Duration::from_secs(10)))
-        );
-        let size = Kind::Amount {
-            unit: Unit::Megabytes,
-            min: 1,
-            max: 60,
-        };
+        let time = Kind::Amount { unit: Unit::Seconds, min: 1, max: 60 };
+        assert_eq!(time.parse("10"), Some(Value::Duration(Duration::from_secs(10))));
+        let size = Kind::Amount { unit: Unit::Megabytes, min: 1, max: 60 };
         assert_eq!(size.parse("2"), Some(Value::Count(2 << 20)));
     }
 
     #[test]
     fn lists_are_trimmed_and_empty_items_dropped() {
-        let list = Kind::List(Rule {
-            takes: "x",
-            accepts: |_| true,
-            bad: "",
-        });
-        assert_eq!(
-            list.parse(" a, b ,,"),
-            Some(Value::List(vec!["a".into(), "b".into()]))
-        );
+        let list = Kind::List(Rule { takes: "x", accepts: |_| true, bad: "" });
+        assert_eq!(list.parse(" a, b ,,"), Some(Value::List(vec!["a".into(), "b".into()])));
     }
 
     #[test]

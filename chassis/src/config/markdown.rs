@@ -37,9 +37,7 @@ fn row(text: &mut String, process: &str, var: &Var) {
     };
     let mut help = var.help.to_owned();
     if let Some(later) = var.later {
-        help.push_str(&format!(
-            " **Not yet**: read and validated now, used later; {later}."
-        ));
+        help.push_str(&format!(" **Not yet**: read and validated now, used later; {later}."));
     }
     let set_in_development = match (var.fallback, var.place()) {
         (Fallback::Required { .. }, _) => "nowhere: made at the first start",
@@ -88,31 +86,20 @@ mod tests {
     static KEY: Var = Var::new(
         "KEY",
         Kind::Choice(&["a", "b"]),
-        Fallback::Required {
-            development: "made up",
-        },
+        Fallback::Required { development: "made up" },
         "A key | pipe.",
     )
     .secret()
     .later("nothing reads it");
 
-    static SECTIONS: &[Section] = &[Section {
-        title: "One",
-        variables: &[&KEY, &ENVIRONMENT],
-    }];
+    static SECTIONS: &[Section] = &[Section { title: "One", variables: &[&KEY, &ENVIRONMENT] }];
 
     #[test]
     fn a_row_says_where_a_secret_belongs_and_what_is_not_yet_done() {
         let text = render("chat", "# Title", SECTIONS);
-        assert!(
-            text.starts_with("# Title\n\n## One\n\n| variable"),
-            "{text}"
-        );
+        assert!(text.starts_with("# Title\n\n## One\n\n| variable"), "{text}");
         assert!(text.contains("| `KEY` or `KEY_FILE` | chat | in production | a or b | made up"));
-        assert!(
-            text.contains("A key \\| pipe. **Not yet**: read and validated now"),
-            "{text}"
-        );
+        assert!(text.contains("A key \\| pipe. **Not yet**: read and validated now"), "{text}");
         assert!(text.contains("`development` | `development`"), "{text}");
     }
 }

@@ -165,10 +165,7 @@ impl<'a> Reader<'a> {
 
     /// Notes that a value is unacceptable for a reason its kind alone cannot know.
     pub fn refuse(&mut self, var: &Var, problem: Problem) {
-        self.errors.push(ConfigError {
-            variable: var.name.to_owned(),
-            problem,
-        });
+        self.errors.push(ConfigError { variable: var.name.to_owned(), problem });
     }
 
     /// Notes something an operator should know although the program starts.
@@ -178,9 +175,7 @@ impl<'a> Reader<'a> {
 
     /// Reads a variable whose work comes later: it must be valid, and setting it gives a warning.
     pub fn later(&mut self, var: &'static Var) {
-        let wanted = self
-            .value(var)
-            .is_some_and(|value| value != Value::Flag(false));
+        let wanted = self.value(var).is_some_and(|value| value != Value::Flag(false));
         if wanted {
             self.warn_unused(var);
         }
@@ -189,10 +184,7 @@ impl<'a> Reader<'a> {
     /// Warns of a variable whose work comes later, when an operator set it.
     pub fn warn_unused(&mut self, var: &Var) {
         if let (true, Some(what)) = (self.is_set(var), var.later) {
-            self.warn(format!(
-                "{} is set but not used by this version: {what}",
-                var.name
-            ));
+            self.warn(format!("{} is set but not used by this version: {what}", var.name));
         }
     }
 
@@ -220,10 +212,7 @@ impl<'a> Reader<'a> {
 
     fn value(&mut self, var: &'static Var) -> Option<Value> {
         debug_assert!(
-            self.table
-                .iter()
-                .flat_map(|s| s.variables)
-                .any(|known| known.name == var.name),
+            self.table.iter().flat_map(|s| s.variables).any(|known| known.name == var.name),
             "{} is read but stands in no table",
             var.name
         );
@@ -236,27 +225,16 @@ impl<'a> Reader<'a> {
         };
         let parsed = given.as_deref().map(|text| (text, var.kind.parse(text)));
         if let Some((text, None)) = parsed {
-            let problem = Problem::Invalid {
-                got: var.shown(text),
-                takes: var.kind.takes(),
-            };
+            let problem = Problem::Invalid { got: var.shown(text), takes: var.kind.takes() };
             self.refuse(var, problem);
         }
         let shown = match &given {
             Some(_) if var.secret => "(set, not shown)".to_owned(),
             Some(text) => text.clone(),
-            None => var
-                .fallback
-                .text(self.environment)
-                .unwrap_or_default()
-                .to_owned(),
+            None => var.fallback.text(self.environment).unwrap_or_default().to_owned(),
         };
         let value = parsed.and_then(|(_, value)| value);
-        self.effective.push(Effective {
-            name: var.name,
-            shown,
-            origin,
-        });
+        self.effective.push(Effective { name: var.name, shown, origin });
         value.or_else(|| self.fallback(var))
     }
 
@@ -316,12 +294,7 @@ impl<'a> Reader<'a> {
 }
 
 fn convert<T: FromValue>(var: &Var, value: Option<Value>) -> Option<T> {
-    let wrong = || {
-        panic!(
-            "{} is asked for as another kind than its table says",
-            var.name
-        )
-    };
+    let wrong = || panic!("{} is asked for as another kind than its table says", var.name);
     value.map(|value| T::from_value(value).unwrap_or_else(wrong))
 }
 
@@ -332,11 +305,7 @@ fn read_secret(path: &str) -> Result<String, String> {
     }
     let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
     let secret = text.trim_end_matches(['\r', '\n']);
-    if secret.is_empty() {
-        Err("it is empty".to_owned())
-    } else {
-        Ok(secret.to_owned())
-    }
+    if secret.is_empty() { Err("it is empty".to_owned()) } else { Ok(secret.to_owned()) }
 }
 
 macro_rules! from_value {

@@ -76,9 +76,7 @@ pub fn weakness(secret: &str) -> Option<Weakness> {
 pub fn is_key_256(text: &str) -> bool {
     let is_hex =
         text.len() == 2 * KEY_BYTES_MIN && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let decoded = BASE64_STANDARD
-        .decode(text)
-        .or_else(|_| BASE64_URL_SAFE_NO_PAD.decode(text));
+    let decoded = BASE64_STANDARD.decode(text).or_else(|_| BASE64_URL_SAFE_NO_PAD.decode(text));
     text.len() == KEY_BYTES_MIN || is_hex || decoded.is_ok_and(|key| key.len() == KEY_BYTES_MIN)
 }
 
@@ -102,19 +100,12 @@ pub fn shared(path: &Path) -> io::Result<SecretString> {
 
     if !path.exists() {
         if let Some(directory) = path.parent() {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(directory)?;
+            DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         }
         let unique = generate();
         let draft = path.with_extension(format!("{}.{}", std::process::id(), tag(&unique)));
         let fresh = generate();
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&draft)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
         let written = file
             .write_all(fresh.expose_secret().as_bytes())
             .and_then(|()| file.sync_all())
@@ -128,10 +119,7 @@ pub fn shared(path: &Path) -> io::Result<SecretString> {
     let text = fs::read_to_string(path)?;
     let secret = text.trim_end_matches(['\r', '\n']);
     if secret.len() < KEY_BYTES_MIN {
-        let message = format!(
-            "{} holds no secret of {KEY_BYTES_MIN} bytes",
-            path.display()
-        );
+        let message = format!("{} holds no secret of {KEY_BYTES_MIN} bytes", path.display());
         return Err(io::Error::new(io::ErrorKind::InvalidData, message));
     }
     Ok(SecretString::from(secret))
@@ -154,10 +142,7 @@ mod tests {
 
     #[test]
     fn the_guides_placeholders_and_short_or_repeated_keys_are_weak() {
-        for placeholder in [
-            "your_production_jwt_secret_here",
-            "your_32_byte_encryption_key_here",
-        ] {
+        for placeholder in ["your_production_jwt_secret_here", "your_32_byte_encryption_key_here"] {
             assert_eq!(weakness(placeholder), Some(Weakness::Placeholder));
         }
         assert_eq!(weakness("short"), Some(Weakness::Short));
@@ -186,16 +171,10 @@ mod tests {
                 shared(&path).unwrap().expose_secret().to_owned()
             };
             let threads: Vec<_> = (0..8).map(|_| scope.spawn(open)).collect();
-            threads
-                .into_iter()
-                .map(|thread| thread.join().unwrap())
-                .collect()
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
         assert!(secrets.iter().all(|secret| *secret == secrets[0]));
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
         assert_eq!(shared(&path).unwrap().expose_secret(), secrets[0]);
     }
@@ -205,9 +184,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("jwt_secret");
         fs::write(&path, "short\n").unwrap();
-        assert_eq!(
-            shared(&path).unwrap_err().kind(),
-            io::ErrorKind::InvalidData
-        );
+        assert_eq!(shared(&path).unwrap_err().kind(), io::ErrorKind::InvalidData);
     }
 }

@@ -26,10 +26,7 @@ impl Source {
         let values = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
             .collect();
-        Self {
-            values,
-            machine: Machine::detect(),
-        }
+        Self { values, machine: Machine::detect() }
     }
 
     /// A source of these names and values alone, on a machine with two cores and no limits.
@@ -42,13 +39,7 @@ impl Source {
             .into_iter()
             .map(|(name, value)| (name.into(), OsString::from(value.into())))
             .collect();
-        Self {
-            values,
-            machine: Machine {
-                cores: 2,
-                memory_bytes: None,
-            },
-        }
+        Self { values, machine: Machine { cores: 2, memory_bytes: None } }
     }
 
     /// The same source with one value set or replaced.

@@ -123,14 +123,7 @@ impl Var {
         fallback: Fallback,
         help: &'static str,
     ) -> Self {
-        Self {
-            name,
-            kind,
-            fallback,
-            help,
-            secret: false,
-            later: None,
-        }
+        Self { name, kind, fallback, help, secret: false, later: None }
     }
 
     /// The same variable as a secret: never shown, and also read from `NAME_FILE`.

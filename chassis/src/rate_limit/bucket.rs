@@ -14,10 +14,7 @@ pub struct Bucket {
     refilled_at: Option<Instant>,
 }
 
-const _: () = assert!(
-    size_of::<Bucket>() == 16,
-    "a bucket is part of every connection"
-);
+const _: () = assert!(size_of::<Bucket>() == 16, "a bucket is part of every connection");
 
 impl Bucket {
     /// A full bucket.
@@ -57,19 +54,10 @@ mod tests {
         let (quota, start) = (per_second(50), Instant::now());
         let mut bucket = Bucket::new();
         assert!((0..50).all(|_| bucket.take(quota, start).is_ok()));
-        assert_eq!(
-            bucket.take(quota, start),
-            Err(RetryAfter(Duration::from_millis(20)))
-        );
-        assert_eq!(
-            bucket.take(quota, start + Duration::from_millis(20)),
-            Ok(())
-        );
+        assert_eq!(bucket.take(quota, start), Err(RetryAfter(Duration::from_millis(20))));
+        assert_eq!(bucket.take(quota, start + Duration::from_millis(20)), Ok(()));
         let later = start + Duration::from_millis(25);
-        assert_eq!(
-            bucket.take(quota, later),
-            Err(RetryAfter(Duration::from_millis(15)))
-        );
+        assert_eq!(bucket.take(quota, later), Err(RetryAfter(Duration::from_millis(15))));
     }
 
     #[test]
@@ -78,10 +66,7 @@ mod tests {
         let mut bucket = Bucket::new();
         assert_eq!(bucket.take(quota, start), Ok(()));
         for _ in 0..1000 {
-            assert_eq!(
-                bucket.take(quota, start),
-                Err(RetryAfter(Duration::from_secs(1)))
-            );
+            assert_eq!(bucket.take(quota, start), Err(RetryAfter(Duration::from_secs(1))));
         }
         assert_eq!(bucket.take(quota, start + Duration::from_secs(1)), Ok(()));
     }
@@ -92,12 +77,7 @@ mod tests {
         let mut bucket = Bucket::new();
         assert_eq!(bucket.take(quota, start), Ok(()));
         let later = start + Duration::from_secs(86_400);
-        assert_eq!(
-            (0..10)
-                .filter(|_| bucket.take(quota, later).is_ok())
-                .count(),
-            3
-        );
+        assert_eq!((0..10).filter(|_| bucket.take(quota, later).is_ok()).count(), 3);
     }
 
     proptest! {

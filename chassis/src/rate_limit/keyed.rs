@@ -71,13 +71,7 @@ impl<K: Hash + Eq + Clone> Keyed<K> {
             .expect("an interval is at least a nanosecond")
             .allow_burst(quota.burst);
         Self {
-            limiter: RateLimiter::new(
-                quota,
-                table,
-                Ticks {
-                    start: Instant::now(),
-                },
-            ),
+            limiter: RateLimiter::new(quota, table, Ticks { start: Instant::now() }),
             keys_max,
             next_sweep: AtomicU64::new(0),
         }
@@ -122,9 +116,7 @@ impl<K: Hash + Eq + Clone> Keyed<K> {
 
 impl<K: Hash + Eq + Clone> fmt::Debug for Keyed<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keyed")
-            .field("keys", &self.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Keyed").field("keys", &self.len()).finish_non_exhaustive()
     }
 }
 
@@ -147,11 +139,7 @@ impl<K: Hash + Eq + Clone> StateStore for Table<K> {
             return state.measure_and_replace(&NotKeyed::NonKey, f);
         }
         let room = |entries| (entries < self.keys_max).then_some(entries + 1);
-        if self
-            .entries
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, room)
-            .is_err()
-        {
+        if self.entries.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_err() {
             return self.strangers.measure_and_replace(&NotKeyed::NonKey, f);
         }
         let state = self.known.entry(key.clone()).or_default();
@@ -206,10 +194,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_minutes_quota_may_come_at_once() {
         let limiter = Keyed::new(Quota::per_minute(NonZeroU32::new(1000).unwrap()));
-        assert_eq!(
-            (0..2000).filter(|_| limiter.check(&1).is_ok()).count(),
-            1000
-        );
+        assert_eq!((0..2000).filter(|_| limiter.check(&1).is_ok()).count(), 1000);
         advance(6 * SECOND).await;
         assert_eq!((0..2000).filter(|_| limiter.check(&1).is_ok()).count(), 100);
     }

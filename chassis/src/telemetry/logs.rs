@@ -86,15 +86,10 @@ pub fn install(filter: &str, format: Format) -> Result<(), Error> {
         let ansi = io::stderr().is_terminal();
         fmt::layer().with_writer(io::stderr).with_ansi(ansi).boxed()
     } else {
-        let json = fmt::layer()
-            .json()
-            .flatten_event(true)
-            .with_current_span(true);
+        let json = fmt::layer().json().flatten_event(true).with_current_span(true);
         json.with_span_list(false).with_writer(io::stderr).boxed()
     };
-    tracing_subscriber::registry()
-        .with(layer.with_filter(filter))
-        .try_init()?;
+    tracing_subscriber::registry().with(layer.with_filter(filter)).try_init()?;
     Ok(())
 }
 
@@ -104,12 +99,7 @@ mod tests {
 
     #[test]
     fn directives_are_taken_and_nonsense_is_refused() {
-        for good in [
-            "info",
-            "off",
-            "warn,chat_server=debug",
-            "chassis::accept=trace",
-        ] {
+        for good in ["info", "off", "warn,chat_server=debug", "chassis::accept=trace"] {
             assert!(RUST_LOG.kind.parse(good).is_some(), "{good}");
         }
         assert!(RUST_LOG.kind.parse("chat_server=loudly").is_none());

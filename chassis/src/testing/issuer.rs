@@ -35,37 +35,25 @@ enum SigningKey {
 impl Issuer {
     /// Signs HS256 with a shared secret. Its tokens carry no key id.
     pub fn hs256(secret: &[u8]) -> Self {
-        Self {
-            kid: None,
-            key: SigningKey::Hs256(hmac::Key::new(hmac::HMAC_SHA256, secret)),
-        }
+        Self { kid: None, key: SigningKey::Hs256(hmac::Key::new(hmac::HMAC_SHA256, secret)) }
     }
 
     /// A fresh Ed25519 key known as `kid`.
     pub fn ed_dsa(kid: &str) -> Self {
         let key = Ed25519KeyPair::generate().expect(GENERATED);
-        Self {
-            kid: Some(kid.to_owned()),
-            key: SigningKey::EdDsa(key),
-        }
+        Self { kid: Some(kid.to_owned()), key: SigningKey::EdDsa(key) }
     }
 
     /// A fresh P-256 key known as `kid`.
     pub fn es256(kid: &str) -> Self {
         let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect(GENERATED);
-        Self {
-            kid: Some(kid.to_owned()),
-            key: SigningKey::Es256(key),
-        }
+        Self { kid: Some(kid.to_owned()), key: SigningKey::Es256(key) }
     }
 
     /// A fresh RSA key of 2048 bits known as `kid`. Takes up to a second to find its primes.
     pub fn rs256(kid: &str) -> Self {
         let key = RsaKeyPair::generate(KeySize::Rsa2048).expect(GENERATED);
-        Self {
-            kid: Some(kid.to_owned()),
-            key: SigningKey::Rs256(key),
-        }
+        Self { kid: Some(kid.to_owned()), key: SigningKey::Rs256(key) }
     }
 
     /// The same key under another id, or under none.
@@ -140,15 +128,12 @@ impl Issuer {
         match &self.key {
             SigningKey::Hs256(key) => hmac::sign(key, message).as_ref().to_vec(),
             SigningKey::EdDsa(key) => key.sign(message).as_ref().to_vec(),
-            SigningKey::Es256(key) => key
-                .sign(&random, message)
-                .expect(GENERATED)
-                .as_ref()
-                .to_vec(),
+            SigningKey::Es256(key) => {
+                key.sign(&random, message).expect(GENERATED).as_ref().to_vec()
+            }
             SigningKey::Rs256(key) => {
                 let mut signature = vec![0; key.public_modulus_len()];
-                key.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature)
-                    .expect(GENERATED);
+                key.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature).expect(GENERATED);
                 signature
             }
         }

@@ -64,22 +64,15 @@ pub(super) enum Plan {
 
 impl Cache {
     pub(super) fn new(timing: Timing) -> Self {
-        Self {
-            timing,
-            held: None,
-            last_start: None,
-            running: false,
-            failing: false,
-        }
+        Self { timing, held: None, last_start: None, running: false, failing: false }
     }
 
     pub(super) fn decide(&mut self, now: Instant, token: &Compact<'_>) -> Decision {
         let timing = self.timing;
         let known = self.known(now, token);
         let age = self.age(now).unwrap_or(Duration::MAX);
-        let rested = self
-            .last_start
-            .is_none_or(|start| now.duration_since(start) >= timing.retry_after);
+        let rested =
+            self.last_start.is_none_or(|start| now.duration_since(start) >= timing.retry_after);
         let due = known.is_none() || age >= timing.refresh_after;
         let start = due && rested && !self.running;
         if start {
@@ -111,11 +104,7 @@ impl Cache {
         match (fetched, &mut self.held) {
             (Some(Fetched { ring, stamp }), _) => {
                 tracing::debug!(keys = ring.len(), "key set fetched");
-                self.held = Some(Held {
-                    ring: Arc::new(ring),
-                    stamp,
-                    confirmed_at: now,
-                });
+                self.held = Some(Held { ring: Arc::new(ring), stamp, confirmed_at: now });
             }
             (None, Some(held)) => held.confirmed_at = now,
             (None, None) => {}
@@ -135,9 +124,7 @@ impl Cache {
     }
 
     fn age(&self, now: Instant) -> Option<Duration> {
-        self.held
-            .as_ref()
-            .map(|held| now.duration_since(held.confirmed_at))
+        self.held.as_ref().map(|held| now.duration_since(held.confirmed_at))
     }
 
     /// The keys at hand, if they are not too old and have one for `token`.
@@ -150,11 +137,7 @@ impl Cache {
 
     fn missing(&self, now: Instant) -> TokenError {
         let current = self.age(now).is_some_and(|age| age < self.timing.stale_max);
-        if current && !self.failing {
-            TokenError::UnknownKey
-        } else {
-            TokenError::KeysUnavailable
-        }
+        if current && !self.failing { TokenError::UnknownKey } else { TokenError::KeysUnavailable }
     }
 }
 
@@ -181,12 +164,7 @@ mod tests {
         fn new() -> Self {
             let issuer = Issuer::ed_dsa("one");
             let token = issuer.token(&serde_json::json!({"sub": "alice"}));
-            Self {
-                issuer,
-                token,
-                cache: Cache::new(TIMING),
-                now: Instant::now(),
-            }
+            Self { issuer, token, cache: Cache::new(TIMING), now: Instant::now() }
         }
 
         fn after(&mut self, seconds: u64) -> &mut Self {
@@ -196,8 +174,7 @@ mod tests {
 
         fn fetched(&mut self) -> &mut Self {
             let ring = KeyRing::parse(self.issuer.jwks().as_bytes()).unwrap();
-            self.cache
-                .succeeded(self.now, Some(Fetched { ring, stamp: None }));
+            self.cache.succeeded(self.now, Some(Fetched { ring, stamp: None }));
             self
         }
 

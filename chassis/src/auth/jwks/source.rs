@@ -132,10 +132,7 @@ impl Source {
             return Err(SourceError::TooLong);
         }
         let ring = KeyRing::parse(&std::fs::read(path)?)?;
-        Ok(Some(Fetched {
-            ring,
-            stamp: Some(stamp),
-        }))
+        Ok(Some(Fetched { ring, stamp: Some(stamp) }))
     }
 
     /// Reads the source; `None` if it still is the version `known`.
@@ -146,9 +143,7 @@ impl Source {
                 Self::Url { url, client } => fetch_url(client, url).await.map(Some),
             }
         };
-        timeout(FETCH_TIMEOUT, fetched)
-            .await
-            .unwrap_or(Err(SourceError::Timeout))
+        timeout(FETCH_TIMEOUT, fetched).await.unwrap_or(Err(SourceError::Timeout))
     }
 }
 
@@ -163,10 +158,7 @@ impl fmt::Display for Source {
 
 impl Stamp {
     fn of(metadata: &std::fs::Metadata) -> Result<Self, std::io::Error> {
-        Ok(Self {
-            modified: metadata.modified()?,
-            bytes: metadata.len(),
-        })
+        Ok(Self { modified: metadata.modified()?, bytes: metadata.len() })
     }
 }
 
@@ -187,21 +179,14 @@ fn client_for(url: &Url) -> Result<Client, SourceError> {
         .https_only(!plain)
         .user_agent(concat!("veza-core/", env!("CARGO_PKG_VERSION")));
     // Plain HTTP needs no trusted roots, and an image without any must still start.
-    let builder = if plain {
-        builder.tls_certs_only([])
-    } else {
-        builder
-    };
+    let builder = if plain { builder.tls_certs_only([]) } else { builder };
     builder.build().map_err(SourceError::Client)
 }
 
 fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost"
-        || address
-            .parse()
-            .is_ok_and(|address: IpAddr| address.is_loopback())
+    host == "localhost" || address.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 async fn fetch_file(path: &Path, known: Option<Stamp>) -> Result<Option<Fetched>, SourceError> {
@@ -211,25 +196,16 @@ async fn fetch_file(path: &Path, known: Option<Stamp>) -> Result<Option<Fetched>
         return Ok(None);
     }
     let mut json = Vec::new();
-    file.take(SET_BYTES_MAX as u64 + 1)
-        .read_to_end(&mut json)
-        .await?;
+    file.take(SET_BYTES_MAX as u64 + 1).read_to_end(&mut json).await?;
     if json.len() > SET_BYTES_MAX {
         return Err(SourceError::TooLong);
     }
     let ring = KeyRing::parse(&json)?;
-    Ok(Some(Fetched {
-        ring,
-        stamp: Some(stamp),
-    }))
+    Ok(Some(Fetched { ring, stamp: Some(stamp) }))
 }
 
 async fn fetch_url(client: &Client, url: &Url) -> Result<Fetched, SourceError> {
-    let mut response = client
-        .get(url.clone())
-        .send()
-        .await
-        .map_err(SourceError::Http)?;
+    let mut response = client.get(url.clone()).send().await.map_err(SourceError::Http)?;
     if response.status() != http::StatusCode::OK {
         return Err(SourceError::Status(response.status().as_u16()));
     }
@@ -240,10 +216,7 @@ async fn fetch_url(client: &Client, url: &Url) -> Result<Fetched, SourceError> {
         }
         json.extend_from_slice(&chunk);
     }
-    Ok(Fetched {
-        ring: KeyRing::parse(&json)?,
-        stamp: None,
-    })
+    Ok(Fetched { ring: KeyRing::parse(&json)?, stamp: None })
 }
 
 #[cfg(test)]
@@ -253,11 +226,7 @@ mod tests {
     #[test]
     fn only_https_and_plain_http_to_this_machine_are_taken() {
         let check = |url: &str| Source::new(&JwksSource::Url(url.to_owned())).map(|_| ());
-        for good in [
-            "http://localhost:1/k",
-            "http://127.0.0.1/k",
-            "http://[::1]:9/k",
-        ] {
+        for good in ["http://localhost:1/k", "http://127.0.0.1/k", "http://[::1]:9/k"] {
             assert!(check(good).is_ok(), "{good}");
         }
         for bad in [

@@ -19,10 +19,7 @@ pub(super) fn read(
 ) -> Result<BTreeMap<String, String>, ConfigErrors> {
     let unreadable = |reason: String| ConfigError {
         variable: CONFIG_FILE.name.to_owned(),
-        problem: Problem::Unreadable {
-            path: path.display().to_string(),
-            reason,
-        },
+        problem: Problem::Unreadable { path: path.display().to_string(), reason },
     };
     let text = fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
     let parsed: Table = text.parse().map_err(|error: toml::de::Error| {
@@ -33,23 +30,15 @@ pub(super) fn read(
     let mut errors = Vec::new();
     for (name, value) in parsed {
         let problem = if !is_known(&name, table) {
-            Problem::Unknown {
-                file: path.display().to_string(),
-            }
+            Problem::Unknown { file: path.display().to_string() }
         } else if let Some(text) = as_text(&value) {
             values.insert(name, text);
             continue;
         } else {
             let got = format!("a TOML {}", value.type_str());
-            Problem::Invalid {
-                got,
-                takes: "text, a number, true, false or a list".to_owned(),
-            }
+            Problem::Invalid { got, takes: "text, a number, true, false or a list".to_owned() }
         };
-        errors.push(ConfigError {
-            variable: name,
-            problem,
-        });
+        errors.push(ConfigError { variable: name, problem });
     }
     ConfigErrors::from_list(errors).map_or(Ok(values), Err)
 }

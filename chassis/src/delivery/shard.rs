@@ -1,0 +1,456 @@
+//! One shard: slots, topics, and the loop that drains, concatenates and writes.
+//!
+//! The shard is the sole owner of its slots and of topic -> members; no lock is held while it
+//! fans out. Members of a topic cannot change during a fan-out: the inbox is applied in between.
+
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use tokio::task::coop::unconstrained;
+
+use super::backlog::{Gap, Offer};
+use super::inbox::{Inbox, Item, Settled};
+use super::outlet::{Held, Outlet, Outlets};
+use super::peer::Peer;
+use super::slot::{ON_HOLD, Place, Slot, State};
+use super::{Budget, Config, Delivered, Frame, Observer, Shed, Topic, TopicId};
+
+/// Writes between two yields: about 1 ms, so that readers are not starved by a large topic.
+const WRITES_PER_TURN: usize = 256;
+
+/// A topic's frames are written once this much is gathered; a larger write would not fit a socket.
+const GATHER_BYTES_MAX: usize = 64 * 1024;
+
+/// An item vector that grew beyond this in a storm is given back.
+const ITEMS_KEPT: usize = 4096;
+
+pub(super) struct Shard {
+    inbox: Arc<Inbox>,
+    observer: Arc<dyn Observer>,
+    budget: Arc<Budget>,
+    config: Config,
+    slots: Vec<Option<Slot>>,
+    free: Vec<u32>,
+    topics: Outlets,
+    gathered: HashMap<TopicId, Gathered, FixedState>,
+    /// Slots with a backlog, or with sealed bytes that did not go.
+    blocked: Vec<u32>,
+    scratch: Vec<u8>,
+}
+
+#[derive(Default)]
+struct Gathered {
+    frames: Vec<Frame>,
+    bytes: usize,
+}
+
+impl Shard {
+    pub(super) fn new(
+        inbox: Arc<Inbox>,
+        observer: Arc<dyn Observer>,
+        budget: Arc<Budget>,
+        config: Config,
+    ) -> Self {
+        Self {
+            inbox,
+            observer,
+            budget,
+            config,
+            slots: Vec::new(),
+            free: Vec::new(),
+            topics: HashMap::default(),
+            gathered: HashMap::default(),
+            blocked: Vec::new(),
+            scratch: Vec::new(),
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        let (mut items, mut topics) = (Vec::new(), Vec::new());
+        loop {
+            let inbox = self.inbox.clone();
+            let more = poll_fn(|cx| {
+                self.poll_blocked(cx);
+                inbox.poll_drain(cx, &mut items)
+            });
+            // Hundreds of blocked sockets may be polled in one turn; each is cheap.
+            if !unconstrained(more).await {
+                return;
+            }
+            if items.iter().any(|item| matches!(item, Item::Publish { .. })) {
+                // All runnable readers go first: what they publish now is written together.
+                tokio::task::yield_now().await;
+                inbox.drain(&mut items);
+            }
+            let frames = items.iter().filter(|item| item.is_frame()).count();
+            for item in items.drain(..) {
+                match item {
+                    Item::Publish { topic, frame } => {
+                        if self.gather(topic, frame) {
+                            self.fan_out(topic).await;
+                        }
+                    }
+                    Item::Attach { peer, topic } => {
+                        // What was published before goes to those who were there before.
+                        if self.gathered.contains_key(&topic.id()) {
+                            self.fan_out(topic.id()).await;
+                        }
+                        self.attach(&peer, topic);
+                    }
+                    Item::Join(peer) => self.join(peer),
+                    Item::Leave(peer) => self.leave(&peer),
+                    Item::Release { peer, topic, after, settled } => {
+                        if self.gathered.contains_key(&topic) {
+                            self.fan_out(topic).await;
+                        }
+                        self.release(index_of(&peer), topic, after, settled);
+                    }
+                    Item::Detach { peer, topic } => self.detach(index_of(&peer), topic),
+                    Item::Direct { peer, bytes } => self.direct(index_of(&peer), bytes),
+                    Item::Finish { peer, bytes } => self.finish(index_of(&peer), bytes),
+                }
+            }
+            topics.extend(self.gathered.keys().copied());
+            for topic in topics.drain(..) {
+                self.fan_out(topic).await;
+            }
+            inbox.done(frames);
+            if items.capacity() > ITEMS_KEPT {
+                items = Vec::new();
+            }
+        }
+    }
+
+    /// True when the topic's frames should be written now.
+    fn gather(&mut self, topic: TopicId, frame: Frame) -> bool {
+        let gathered = self.gathered.entry(topic).or_default();
+        gathered.bytes += frame.bytes.len();
+        gathered.frames.push(frame);
+        gathered.bytes >= GATHER_BYTES_MAX
+    }
+
+    async fn fan_out(&mut self, topic: TopicId) {
+        let Some(gathered) = self.gathered.remove(&topic) else {
+            return;
+        };
+        let Some(outlet) = self.topics.get_mut(&topic) else {
+            return;
+        };
+        let members = std::mem::take(&mut outlet.members);
+        let frames = gathered.frames;
+        let bytes = match frames.as_slice() {
+            [only] => only.bytes.clone(),
+            all => concatenate(all, gathered.bytes),
+        };
+        let mut missed = vec![0; frames.len()];
+        for (turn, chunk) in members.chunks(WRITES_PER_TURN).enumerate() {
+            if turn > 0 {
+                tokio::task::yield_now().await;
+            }
+            for &index in chunk {
+                self.write(index, topic, &frames, &bytes, &mut missed);
+            }
+        }
+        let due = members.len() as u64;
+        for (frame, missed) in frames.iter().zip(missed) {
+            let accepted = frame.accepted;
+            self.observer.delivered(Delivered { due, handed: due - missed, accepted });
+        }
+        let last = Gap::of(topic, &frames).to;
+        if let Some(outlet) = self.topics.get_mut(&topic) {
+            outlet.members = members;
+            outlet.last = outlet.last.max(last);
+        }
+        self.fan_out_held(topic, &frames);
+    }
+
+    /// Members on hold keep the frames; released ones get those behind their position, and are
+    /// ordinary members once the topic has passed it.
+    fn fan_out_held(&mut self, topic: TopicId, frames: &[Frame]) {
+        let Some(outlet) = self.topics.get_mut(&topic) else { return };
+        if outlet.held.is_empty() {
+            return;
+        }
+        let (last, mut held) = (outlet.last, std::mem::take(&mut outlet.held));
+        held.retain_mut(|held| match held.after {
+            None if held.bytes <= self.config.backlog_bytes_max => {
+                held.keep(frames);
+                true
+            }
+            None => {
+                self.cut(held.index);
+                true
+            }
+            Some(after) => {
+                self.hand_over(held.index, topic, after, frames);
+                if last > after {
+                    self.promote(held.index, topic);
+                }
+                last <= after
+            }
+        });
+        if let Some(outlet) = self.topics.get_mut(&topic) {
+            outlet.held = held;
+        }
+    }
+
+    /// Writes the frames that are not known at `after`: those behind it and those without offset.
+    fn hand_over(&mut self, index: u32, topic: TopicId, after: u64, frames: &[Frame]) {
+        for frame in frames.iter().filter(|frame| frame.offset == 0 || frame.offset > after) {
+            let one = std::slice::from_ref(frame);
+            self.write(index, topic, one, &frame.bytes, &mut [0]);
+        }
+    }
+
+    fn release(&mut self, index: u32, topic: TopicId, after: u64, settled: Settled) {
+        let Some(outlet) = self.topics.get_mut(&topic) else { return };
+        let Some(at) = outlet.held.iter().rposition(|held| held.index == index) else { return };
+        let held = &mut outlet.held[at];
+        let frames = std::mem::take(&mut held.frames);
+        if settled == Settled::Yes {
+            outlet.held.swap_remove(at);
+            self.promote(index, topic);
+        } else {
+            // Frames that are on their way are at or below the position: they are still dropped.
+            held.after = Some(after);
+        }
+        self.hand_over(index, topic, after, &frames);
+    }
+
+    fn promote(&mut self, index: u32, topic: TopicId) {
+        let Some(outlet) = self.topics.get_mut(&topic) else { return };
+        let Some(slot) = self.slots[index as usize].as_mut() else { return };
+        if let Some(place) = slot.places.iter_mut().find(|place| place.topic == topic) {
+            place.index = u32::try_from(outlet.members.len()).expect("members are slots");
+            outlet.members.push(index);
+        }
+    }
+
+    fn write(
+        &mut self,
+        index: u32,
+        topic: TopicId,
+        frames: &[Frame],
+        bytes: &Bytes,
+        missed: &mut [u64],
+    ) {
+        let Some(slot) = self.slots[index as usize].as_mut() else {
+            return;
+        };
+        if slot.state != State::Open {
+            return missed.iter_mut().for_each(|count| *count += 1);
+        }
+        if slot.backlog.is_none() {
+            match slot.peer.wire.try_write(bytes) {
+                Ok(sent) if sent == bytes.len() && slot.peer.wire.is_flushed() => return,
+                Ok(0) => {}
+                Ok(sent) => {
+                    let backlog = slot.block(&mut self.blocked, index);
+                    if sent < bytes.len() {
+                        let gap = Gap::of(topic, frames);
+                        backlog.push_remainder(bytes.clone(), sent, gap, &self.budget);
+                    }
+                    return;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_gone) => {
+                    // The session reads the end of it and leaves.
+                    slot.state = State::Dead;
+                    return missed.iter_mut().for_each(|count| *count += 1);
+                }
+            }
+        }
+        self.queue(index, topic, frames, missed);
+    }
+
+    /// The slow path: frame by frame into the backlog.
+    fn queue(&mut self, index: u32, topic: TopicId, frames: &[Frame], missed: &mut [u64]) {
+        let Some(slot) = self.slots[index as usize].as_mut() else {
+            return;
+        };
+        let markers = slot.peer.markers.load(Ordering::Relaxed);
+        let backlog = slot.block(&mut self.blocked, index);
+        for (frame, missed) in frames.iter().zip(missed) {
+            let most = self.config.backlog_bytes_max;
+            match backlog.offer(topic, frame, most, markers, &self.budget) {
+                Offer::Queued => continue,
+                Offer::Missed => {}
+                Offer::Shed(shed) => self.observer.shed(shed),
+                Offer::Overflow => {
+                    *missed += 1;
+                    return self.cut(index);
+                }
+            }
+            *missed += 1;
+        }
+    }
+
+    /// Gives up on a peer that does not read: the session sees the end and the mark.
+    fn cut(&mut self, index: u32) {
+        let Some(slot) = self.slots[index as usize].as_mut() else {
+            return;
+        };
+        slot.state = State::Dead;
+        if let Some(backlog) = &mut slot.backlog {
+            backlog.clear(&self.budget);
+        }
+        slot.peer.cut.store(true, Ordering::Relaxed);
+        slot.peer.wire.abort();
+        self.observer.shed(Shed::Closed);
+    }
+
+    fn direct(&mut self, index: u32, bytes: Bytes) {
+        let Some(slot) = self.slots[index as usize].as_mut() else {
+            return;
+        };
+        if slot.state != State::Open {
+            return;
+        }
+        let mut sent = 0;
+        if slot.backlog.is_none() {
+            match slot.peer.wire.try_write(&bytes) {
+                Ok(count) if count == bytes.len() && slot.peer.wire.is_flushed() => return,
+                Ok(count) => sent = count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_gone) => return slot.state = State::Dead,
+            }
+        }
+        let backlog = slot.block(&mut self.blocked, index);
+        // One reply may overshoot: a history page is larger than a backlog.
+        if backlog.bytes() > self.config.backlog_bytes_max {
+            return self.cut(index);
+        }
+        if sent < bytes.len() {
+            backlog.push_direct(bytes, sent, &self.budget);
+        }
+    }
+
+    fn finish(&mut self, index: u32, bytes: Bytes) {
+        self.direct(index, bytes);
+        let Some(slot) = self.slots[index as usize].as_mut() else {
+            return;
+        };
+        if slot.state == State::Open {
+            slot.state = State::Ending;
+            if slot.backlog.is_none() {
+                slot.peer.wire.end();
+            }
+        }
+    }
+
+    fn poll_blocked(&mut self, cx: &mut Context<'_>) {
+        let mut blocked = std::mem::take(&mut self.blocked);
+        blocked.retain(|&index| {
+            let Some(slot) = self.slots[index as usize].as_mut() else {
+                return false;
+            };
+            let (budget, topics) = (&self.budget, &self.topics);
+            let done = slot.state == State::Dead
+                || match slot.poll_send(cx, &mut self.scratch, topics, budget) {
+                    Poll::Pending => false,
+                    Poll::Ready(Ok(())) => true,
+                    Poll::Ready(Err(_gone)) => {
+                        slot.state = State::Dead;
+                        true
+                    }
+                };
+            if done {
+                if let Some(mut backlog) = slot.backlog.take() {
+                    backlog.clear(budget);
+                }
+                if slot.state == State::Ending {
+                    slot.peer.wire.end();
+                }
+            }
+            !done
+        });
+        self.blocked = blocked;
+    }
+
+    fn join(&mut self, peer: Arc<Peer>) {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            u32::try_from(self.slots.len() - 1).expect("fewer than four billion connections")
+        });
+        peer.slot.store(index, Ordering::Relaxed);
+        let slot = Slot { peer, places: Vec::new(), backlog: None, state: State::Open };
+        self.slots[index as usize] = Some(slot);
+    }
+
+    fn leave(&mut self, peer: &Peer) {
+        let index = index_of(peer);
+        while let Some(topic) = self.slots[index as usize]
+            .as_ref()
+            .and_then(|slot| slot.places.last())
+            .map(|place| place.topic)
+        {
+            self.detach(index, topic);
+        }
+        if let Some(mut slot) = self.slots[index as usize].take() {
+            if let Some(backlog) = &mut slot.backlog {
+                backlog.clear(&self.budget);
+                self.blocked.retain(|&blocked| blocked != index);
+            }
+            self.free.push(index);
+        }
+    }
+
+    fn attach(&mut self, peer: &Peer, topic: Arc<dyn Topic>) {
+        let (index, id) = (index_of(peer), topic.id());
+        let Some(slot) = self.slots[index as usize].as_mut() else {
+            return;
+        };
+        if slot.places.iter().any(|place| place.topic == id) {
+            return;
+        }
+        let outlet = self.topics.entry(id).or_insert_with(|| Outlet::new(topic));
+        slot.places.reserve_exact(1);
+        slot.places.push(Place { topic: id, index: ON_HOLD });
+        outlet.held.push(Held { index, after: None, frames: Vec::new(), bytes: 0 });
+    }
+
+    fn detach(&mut self, index: u32, topic: TopicId) {
+        let Some(slot) = self.slots[index as usize].as_mut() else {
+            return;
+        };
+        let Some(at) = slot.places.iter().position(|place| place.topic == topic) else {
+            return;
+        };
+        let place = slot.places.swap_remove(at);
+        let Some(outlet) = self.topics.get_mut(&topic) else {
+            return;
+        };
+        if place.index == ON_HOLD {
+            outlet.held.retain(|held| held.index != index);
+        } else {
+            outlet.members.swap_remove(place.index as usize);
+        }
+        if let Some(&moved) = outlet.members.get(place.index as usize)
+            && let Some(moved) = self.slots[moved as usize].as_mut()
+            && let Some(other) = moved.places.iter_mut().find(|other| other.topic == topic)
+        {
+            other.index = place.index;
+        }
+        if outlet.members.is_empty() && outlet.held.is_empty() {
+            self.topics.remove(&topic);
+        }
+    }
+}
+
+fn index_of(peer: &Peer) -> u32 {
+    peer.slot.load(Ordering::Relaxed)
+}
+
+fn concatenate(frames: &[Frame], bytes: usize) -> Bytes {
+    let mut all = Vec::with_capacity(bytes);
+    for frame in frames {
+        all.extend_from_slice(&frame.bytes);
+    }
+    all.into()
+}
