@@ -11,6 +11,7 @@ pub mod ops;
 pub mod rate_limit;
 pub mod runtime;
 pub mod shutdown;
+mod stamp;
 pub mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -21,10 +21,11 @@ use tracing::Instrument as _;
 
 use self::cache::{Cache, Decision, Plan};
 pub use self::source::SourceError;
-use self::source::{Fetched, Source, Stamp};
+use self::source::{Fetched, Source};
 use super::JwksSource;
 use super::key::Found;
 use super::token::{Compact, TokenError};
+use crate::stamp::Stamp;
 
 /// Counter of fetches by outcome: a rising `failed` means keys are going stale.
 const FETCHES: &str = "auth_key_fetches_total";

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::source::{Fetched, Stamp};
+use super::source::Fetched;
 use crate::auth::key::{Found, KeyRing};
 use crate::auth::token::{Compact, TokenError};
+use crate::stamp::Stamp;
 
 /// The bounds in time of one kind of source.
 #[derive(Debug, Clone, Copy)]

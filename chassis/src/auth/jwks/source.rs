@@ -9,7 +9,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use reqwest::{Client, Url, redirect};
 use tokio::io::AsyncReadExt as _;
@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use super::cache::Timing;
 use crate::auth::JwksSource;
 use crate::auth::key::{KeyRing, KeySetError};
+use crate::stamp::Stamp;
 use crate::tls;
 
 /// Longest a fetch may take: a healthy issuer answers within 200 ms, five seconds is where a
@@ -52,13 +53,6 @@ const STALE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 pub(super) enum Source {
     File(PathBuf),
     Url { url: Url, client: Client },
-}
-
-/// Which version of a file was read: changes when the file is written or replaced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp {
-    modified: SystemTime,
-    bytes: u64,
 }
 
 /// A key set as read.
@@ -127,8 +121,8 @@ impl Source {
         let Self::File(path) = self else {
             return Ok(None);
         };
-        let stamp = Stamp::of(&std::fs::metadata(path)?)?;
-        if stamp.bytes > SET_BYTES_MAX as u64 {
+        let stamp = Stamp::of(path)?;
+        if stamp.bytes() > SET_BYTES_MAX as u64 {
             return Err(SourceError::TooLong);
         }
         let ring = KeyRing::parse(&std::fs::read(path)?)?;
@@ -153,12 +147,6 @@ impl fmt::Display for Source {
             Self::File(path) => path.display().fmt(f),
             Self::Url { url, .. } => url.fmt(f),
         }
-    }
-}
-
-impl Stamp {
-    fn of(metadata: &std::fs::Metadata) -> Result<Self, std::io::Error> {
-        Ok(Self { modified: metadata.modified()?, bytes: metadata.len() })
     }
 }
 
@@ -191,7 +179,7 @@ fn is_loopback(url: &Url) -> bool {
 
 async fn fetch_file(path: &Path, known: Option<Stamp>) -> Result<Option<Fetched>, SourceError> {
     let file = tokio::fs::File::open(path).await?;
-    let stamp = Stamp::of(&file.metadata().await?)?;
+    let stamp = Stamp::from(&file.metadata().await?);
     if known == Some(stamp) {
         return Ok(None);
     }
