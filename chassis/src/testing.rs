@@ -5,6 +5,7 @@
 //! way on. Nothing sleeps: a test awaits a condition under a [`deadline`].
 
 mod certificate;
+mod fault_proxy;
 mod issuer;
 
 use std::time::Duration;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 pub use self::certificate::{SelfSigned, client_config, self_signed};
+pub use self::fault_proxy::{Direction, FaultProxy};
 pub use self::issuer::{Issuer, jwks};
 
 /// Longest a test waits for anything: a hundred times what a loaded two-core machine needs.

@@ -140,3 +140,6 @@ impl Drop for Attempt {
         self.shared.ended.send_replace(());
     }
 }
+
+#[cfg(test)]
+mod tests;
