@@ -149,3 +149,6 @@ fn ordinary_kind(field: &'static str, kind: i32) -> Result<(), ErrorReply> {
 fn secret(token: String) -> Option<SecretString> {
     (!token.is_empty()).then(|| token.into())
 }
+
+#[cfg(test)]
+mod tests;

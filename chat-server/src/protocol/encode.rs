@@ -57,3 +57,6 @@ pub fn encode_ping(encoding: Encoding, out: &mut Vec<u8>) {
 fn expiry(ttl: Option<u32>) -> Option<u32> {
     ttl.map(|seconds| seconds.max(1))
 }
+
+#[cfg(test)]
+mod tests;
