@@ -4,8 +4,12 @@
 //! stays free for what a command prints. `LOG_FORMAT=auto` is pretty when standard output is a
 //! terminal, for then somebody is looking, and JSON otherwise.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, IsTerminal};
+use std::panic::{self, PanicHookInfo};
+use std::thread;
 
+use tracing::field::display;
 use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::fmt;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
@@ -89,8 +93,27 @@ pub fn install(filter: &str, format: Format) -> Result<(), Error> {
         let json = fmt::layer().json().flatten_event(true).with_current_span(true);
         json.with_span_list(false).with_writer(io::stderr).boxed()
     };
-    tracing_subscriber::registry().with(layer.with_filter(filter)).try_init()?;
+    tracing_subscriber::registry()
+        .with(layer.with_filter(filter))
+        .try_init()?;
+    panic::set_hook(Box::new(log_panic));
     Ok(())
+}
+
+/// A panic as a log event: on one line and with a level, so that it is found among the others.
+fn log_panic(info: &PanicHookInfo<'_>) {
+    let message = info.payload_as_str().unwrap_or("no message");
+    let location = info.location().map(ToString::to_string);
+    let thread = thread::current();
+    // Captured only when RUST_BACKTRACE asks for it.
+    let backtrace = Backtrace::capture();
+    let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| display(backtrace));
+    tracing::error!(
+        location,
+        thread = thread.name(),
+        backtrace,
+        "panicked: {message}"
+    );
 }
 
 #[cfg(test)]
