@@ -40,9 +40,8 @@ const UPKEEPS_PER_MEASUREMENT: u32 = 5;
 
 /// For a histogram no bounds were given for, in seconds: from a millisecond to ten seconds, three
 /// per decade, as Prometheus clients have it.
-const BOUNDS_DEFAULT: &[f64] = &[
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-];
+const BOUNDS_DEFAULT: &[f64] =
+    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 /// The variables this module reads.
 pub const SECTION: Section =
@@ -146,10 +145,7 @@ impl Handles {
             build_info(config);
             process::Meter::new(config.memory_limit_bytes, Machine::detect().cores)
         });
-        let handles = Self {
-            recorder,
-            process: Arc::new(process),
-        };
+        let handles = Self { recorder, process: Arc::new(process) };
         handles.process.measure(Instant::now());
         Ok(handles)
     }

@@ -37,8 +37,5 @@ pub fn deadline<F: Future>(condition: F) -> impl Future<Output = F::Output> {
 /// port it got.
 pub fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
-    listener
-        .local_addr()
-        .expect("a bound socket has an address")
-        .port()
+    listener.local_addr().expect("a bound socket has an address").port()
 }

@@ -77,13 +77,7 @@ impl Acceptor {
         let current = Certificate::load(&config)?;
         current.export(NOT_AFTER);
         let current = ArcSwap::from_pointee(current);
-        Ok(Self {
-            served: Arc::new(Served {
-                config,
-                current,
-                tried,
-            }),
-        })
+        Ok(Self { served: Arc::new(Served { config, current, tried }) })
     }
 
     /// A configuration for one listener that speaks the protocols of `alpn`, preferred first.
@@ -157,10 +151,7 @@ impl ResolvesServerCert for Served {
 impl Stamps {
     fn of(config: &Config) -> Self {
         // A file that is not there has no stamp; loading says what is wrong with it.
-        Self {
-            cert: Stamp::of(&config.cert).ok(),
-            key: Stamp::of(&config.key).ok(),
-        }
+        Self { cert: Stamp::of(&config.cert).ok(), key: Stamp::of(&config.key).ok() }
     }
 }
 

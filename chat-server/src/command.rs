@@ -1,1 +1,216 @@
-//! The command of the chat server.
+//! What can be asked of the server: one file a family, the same layer for every door.
+//!
+//! A command reads the state of a session and the services of the process and returns an
+//! [`Outcome`]; the session queues replies and changes its own state. Nothing here writes to a
+//! connection.
+
+mod connect;
+mod history;
+mod presence;
+mod publish;
+mod refresh;
+mod subscribe;
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chassis::auth::{Claims, TokenError, Verifier};
+use chassis::rate_limit::{Bucket, Keyed, Quota, RetryAfter};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::time::Instant;
+
+pub use connect::{Connected, connect};
+pub use history::history;
+pub use presence::{presence, presence_stats};
+pub use publish::{Post, publish, typing};
+pub use refresh::{Renewal, refresh, sub_refresh};
+pub use subscribe::{Entered, enter_for_server, subscribe};
+
+use crate::channel::{ChannelName, Hub, InvalidName, Options};
+use crate::config::{Limits, Timing};
+use crate::metrics::Metrics;
+use crate::protocol::{ClientInfo, DisconnectCode, ErrorCode, ErrorReply};
+use crate::session::Subs;
+use crate::session::registry::Registry;
+
+/// How long a key source may take: SDKs give up after five seconds.
+const VERIFY_TIMEOUT: Duration = Duration::from_millis(3500);
+
+/// Bursts of commands are this many seconds' worth: SDKs subscribe to everything at once.
+const COMMAND_BURST_SECONDS: u32 = 5;
+
+/// What every command works with; one for the process.
+#[derive(Debug)]
+pub struct Services {
+    /// The channels.
+    pub hub: Arc<Hub>,
+    /// The sessions.
+    pub registry: Arc<Registry>,
+    /// Who verifies tokens.
+    pub verifier: Arc<Verifier>,
+    /// The limits.
+    pub limits: Limits,
+    /// The deadlines.
+    pub timing: Timing,
+    /// Whether clients without a token are let in.
+    pub anonymous: bool,
+    /// The name of this process among others.
+    pub node: Arc<str>,
+    /// What clients are told.
+    pub version: Arc<str>,
+    /// Publishes of each user.
+    pub message_rate: Keyed<Arc<str>>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Who asks: the part of a session that commands see.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller<'a> {
+    /// Who it is; `conn_info` holds the name.
+    pub info: &'a Arc<ClientInfo>,
+    /// Where it is subscribed.
+    pub subs: &'a Subs,
+}
+
+/// Why a command is not done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Refusal {
+    /// The command is answered with this.
+    Error(ErrorReply),
+    /// The connection ends.
+    Disconnect(DisconnectCode),
+}
+
+impl From<ErrorReply> for Refusal {
+    fn from(error: ErrorReply) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl From<ErrorCode> for Refusal {
+    fn from(code: ErrorCode) -> Self {
+        Self::Error(code.into())
+    }
+}
+
+impl From<DisconnectCode> for Refusal {
+    fn from(code: DisconnectCode) -> Self {
+        Self::Disconnect(code)
+    }
+}
+
+impl From<InvalidName> for Refusal {
+    fn from(invalid: InvalidName) -> Self {
+        let error = ErrorReply::new(ErrorCode::BadRequest)
+            .with_message(invalid.to_string())
+            .with_reason(invalid.reason())
+            .with_field("channel");
+        match invalid {
+            InvalidName::TooLong { got } => {
+                error.with_limit(crate::channel::NAME_BYTES_MAX as u64, got as u64).into()
+            }
+            InvalidName::Empty | InvalidName::Character => error.into(),
+        }
+    }
+}
+
+impl Services {
+    /// The quota of [`Services::message_rate`], for those who have no user.
+    #[must_use]
+    pub fn message_quota(&self) -> Quota {
+        Quota::per_second(at_least_one(self.limits.message_rate))
+    }
+
+    /// The quota of all other commands of one connection.
+    #[must_use]
+    pub fn command_quota(&self) -> Quota {
+        let rate = at_least_one(self.limits.command_rate);
+        Quota::per_second(rate).with_burst(rate.saturating_mul(at_least_one(COMMAND_BURST_SECONDS)))
+    }
+
+    /// One publish of a caller; people share their quota over connections, `anonymous` does not.
+    pub(crate) fn count_publish(
+        &self,
+        info: &ClientInfo,
+        anonymous: &mut Bucket,
+    ) -> Result<(), Refusal> {
+        let counted = match info.user.is_empty() {
+            true => anonymous.take(self.message_quota(), Instant::now()),
+            false => self.message_rate.check(&info.user),
+        };
+        counted.map_err(|wait| too_fast(wait, "message_rate", self.limits.message_rate))
+    }
+
+    /// The name and options of a channel that exists.
+    fn channel(&self, text: &str) -> Result<(ChannelName, &Arc<Options>), Refusal> {
+        let name = ChannelName::parse(text)?;
+        match self.hub.options(&name) {
+            Some(options) => Ok((name, options)),
+            None => {
+                let error = ErrorReply::new(ErrorCode::UnknownChannel);
+                Err(error.with_reason("unknown_namespace").with_field("channel").into())
+            }
+        }
+    }
+
+    async fn verify(&self, token: &SecretString) -> Result<Claims, TokenError> {
+        let verified = self.verifier.verify(token.expose_secret());
+        match tokio::time::timeout(VERIFY_TIMEOUT, verified).await {
+            Ok(result) => result,
+            Err(_elapsed) => Err(TokenError::KeysUnavailable),
+        }
+    }
+}
+
+impl Caller<'_> {
+    /// Who may do something in a channel that is allowed there: anyone connected, or, where
+    /// subscriptions need a token, who is subscribed.
+    fn may(&self, name: &ChannelName, options: &Options, allowed: bool) -> Result<(), Refusal> {
+        let inside = !options.subscribe_token_required || self.subs.find(name.shared()).is_some();
+        if allowed && inside {
+            return Ok(());
+        }
+        let reason = if allowed { "not_subscribed" } else { "not_allowed" };
+        Err(ErrorReply::new(ErrorCode::PermissionDenied).with_reason(reason).into())
+    }
+}
+
+pub(crate) fn too_fast(wait: RetryAfter, reason: &'static str, limit: u32) -> Refusal {
+    let milliseconds = u64::try_from(wait.0.as_millis()).unwrap_or(u64::MAX).max(1);
+    ErrorReply::new(ErrorCode::TooManyRequests)
+        .with_reason(reason)
+        .with_limit(u64::from(limit), u64::from(limit) + 1)
+        .with_retry_after_ms(milliseconds)
+        .into()
+}
+
+/// Seconds from now until `expires_at`, as clients are told.
+#[must_use]
+pub fn ttl(expires_at: Option<u64>) -> Option<u32> {
+    let seconds = expires_at?.saturating_sub(unix_seconds());
+    Some(u32::try_from(seconds).unwrap_or(u32::MAX).max(1))
+}
+
+/// The time of day; tokens speak of it.
+#[must_use]
+pub fn unix_seconds() -> u64 {
+    unix_millis() / 1000
+}
+
+/// The time of day in milliseconds.
+#[must_use]
+pub fn unix_millis() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// So many a second, and so many at once.
+pub(crate) fn quota(per_second: u32, burst: u32) -> Quota {
+    Quota::per_second(at_least_one(per_second)).with_burst(at_least_one(burst))
+}
+
+fn at_least_one(count: u32) -> NonZeroU32 {
+    NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN)
+}

@@ -157,11 +157,7 @@ impl Config {
     pub fn read(source: &Source) -> (Result<Self, ConfigErrors>, Vec<Effective>) {
         let mut reader = Reader::new(source, TABLE);
         let config = Self::compose(&mut reader);
-        debug_assert_eq!(
-            reader.unread(),
-            [""; 0],
-            "the table names more than is read"
-        );
+        debug_assert_eq!(reader.unread(), [""; 0], "the table names more than is read");
         let effective = reader.effective().to_vec();
         let config = reader.finish().map(|warnings| Self { warnings, ..config });
         (config, effective)

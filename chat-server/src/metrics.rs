@@ -245,10 +245,7 @@ impl Metrics {
         let due = self.due.load(Ordering::Acquire);
         self.series.deliveries_due.absolute(due);
         self.series.deliveries_done.absolute(done);
-        let rate = self
-            .window
-            .lock()
-            .observe(now, window::Totals { due, done });
+        let rate = self.window.lock().observe(now, window::Totals { due, done });
         self.series.delivery_success_rate.set(rate);
     }
 

@@ -1,1 +1,262 @@
-//! The session of the chat server.
+//! One connected client: an actor that reads commands, keeps subscriptions and ends for exactly
+//! one reason.
+//!
+//! A task of its own. Its inputs, in order of priority: directives from its mailbox, what the
+//! client sends, the clock. It never writes to the connection: replies and pushes are queued with
+//! [`chassis::delivery`], and a client that asks for more than it reads is not read further.
+//! While idle it owns no buffer; the future of a command lives on the heap while it runs.
+
+mod deadlines;
+mod dispatch;
+mod end;
+mod inbound;
+pub mod registry;
+mod subs;
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use chassis::delivery::Member;
+use chassis::rate_limit::Bucket;
+use tokio::time::Instant;
+
+use deadlines::{Deadlines, Due};
+use end::End;
+use inbound::{Inbound, Incoming};
+use registry::{Directive, Registered};
+pub use subs::{Sub, Subs};
+
+use crate::command::{Services, unix_seconds};
+use crate::metrics::{Connected, Transport};
+use crate::outbound::{Batch, Format};
+use crate::protocol::{ClientInfo, DisconnectCode, Extensions, Push, UnsubscribeCode};
+
+/// Replies of one client that may wait for its socket before the next frame is read.
+const UNREAD_REPLIES_MAX: usize = 64 * 1024;
+
+/// The actor of one connection.
+#[derive(Debug)]
+pub struct Session {
+    services: Arc<Services>,
+    member: Member,
+    format: Format,
+    registered: Registered,
+    identity: Option<Box<Identity>>,
+    /// A first `connect` failed: the client will go and come back.
+    refused: bool,
+    subs: Subs,
+    incoming: Incoming,
+    deadlines: Deadlines,
+    granted: Extensions,
+    commands: Bucket,
+    publishes: Bucket,
+    errors: Bucket,
+    _counted: Connected,
+}
+
+/// A client that is let in.
+#[derive(Debug)]
+struct Identity {
+    info: Arc<ClientInfo>,
+    /// When its token ends, in Unix seconds.
+    expires_at: Option<u64>,
+}
+
+/// What happens next in the life of a session.
+enum Event {
+    Directive(Directive),
+    Inbound(Inbound),
+    Due(Due),
+}
+
+impl Session {
+    /// A session that has not said anything; `early` is what its client sent ahead of the
+    /// upgrade's response.
+    #[must_use]
+    pub fn new(
+        services: Arc<Services>,
+        member: Member,
+        format: Format,
+        transport: Transport,
+        early: &[u8],
+    ) -> Self {
+        let incoming = Incoming::new(services.limits.frame_bytes_max, format, early);
+        Self {
+            registered: services.registry.enter(),
+            deadlines: Deadlines::new(&services.timing, Instant::now()),
+            _counted: services.metrics.connected(transport),
+            services,
+            member,
+            format,
+            identity: None,
+            refused: false,
+            subs: Subs::default(),
+            incoming,
+            granted: Extensions::default(),
+            commands: Bucket::new(),
+            publishes: Bucket::new(),
+            errors: Bucket::new(),
+        }
+    }
+
+    /// Its mailbox.
+    #[must_use]
+    pub fn mailbox(&self) -> &Arc<registry::Handle> {
+        self.registered.handle()
+    }
+
+    /// Lives until the client goes or must go.
+    pub async fn run(mut self) {
+        let end = loop {
+            let event = poll_fn(|cx| self.poll_event(cx)).await;
+            // On the heap, so that an idle connection does not hold room for the largest command.
+            if let Some(end) = Box::pin(self.on(event)).await {
+                break end;
+            }
+        };
+        Box::pin(self.finish(end)).await;
+    }
+
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        if let Poll::Ready(directive) = self.registered.handle().poll_directive(cx) {
+            return Poll::Ready(Event::Directive(directive));
+        }
+        if let Poll::Ready(inbound) = self.incoming.poll_next(cx, &self.member) {
+            return Poll::Ready(Event::Inbound(inbound));
+        }
+        self.deadlines.poll_due(cx).map(Event::Due)
+    }
+
+    async fn on(&mut self, event: Event) -> Option<End> {
+        match event {
+            Event::Inbound(inbound) => self.on_inbound(inbound).await,
+            Event::Directive(directive) => self.on_directive(directive).await,
+            Event::Due(due) => self.on_due(due),
+        }
+    }
+
+    async fn on_inbound(&mut self, inbound: Inbound) -> Option<End> {
+        match inbound {
+            Inbound::Frame(frame) => self.on_frame(&frame).await,
+            Inbound::Reply(bytes) => {
+                self.member.send(bytes);
+                None
+            }
+            Inbound::End(end) => Some(end),
+        }
+    }
+
+    async fn on_frame(&mut self, frame: &[u8]) -> Option<End> {
+        let end = self.handle(frame).await;
+        let patience = self.services.timing.ping_interval;
+        let drained = self.member.drained(UNREAD_REPLIES_MAX);
+        if end.is_none() && tokio::time::timeout(patience, drained).await.is_err() {
+            return Some(End::Disconnect(DisconnectCode::Slow));
+        }
+        end
+    }
+
+    async fn on_directive(&mut self, directive: Directive) -> Option<End> {
+        match directive {
+            Directive::Frame(frame) => return self.on_frame(&frame).await,
+            Directive::Gone => return Some(End::Gone),
+            Directive::Goodbye => return Some(self.goodbye()),
+            Directive::Disconnect(code) => return Some(End::Disconnect(code)),
+            Directive::Announce { after_ms } => {
+                if self.granted.after {
+                    let code = DisconnectCode::Shutdown;
+                    self.push(&Push::Disconnect { code, after_ms: Some(after_ms) });
+                }
+            }
+            Directive::Unsubscribe(channel, code) => self.unsubscribe(&channel, code),
+            Directive::Subscribe(channel) => self.subscribe_for_server(&channel).await,
+            Directive::Refresh(expires_at) => {
+                if let Some(identity) = &mut self.identity {
+                    identity.expires_at = expires_at;
+                    self.expiry_changed();
+                    self.push(&Push::Refresh { ttl: crate::command::ttl(expires_at) });
+                }
+            }
+            Directive::Message(data) => self.push(&Push::Message { data }),
+        }
+        None
+    }
+
+    fn on_due(&mut self, due: Due) -> Option<End> {
+        match due {
+            Due::Authentication => Some(End::Disconnect(DisconnectCode::Stale)),
+            Due::Ping => {
+                self.member.send(self.format.ping());
+                None
+            }
+            Due::Pong => Some(End::Disconnect(DisconnectCode::NoPong)),
+            Due::Expiry => {
+                let now = unix_seconds();
+                let grace = deadlines::EXPIRY_GRACE.as_secs();
+                let over = |expires_at: Option<u64>| {
+                    expires_at.is_some_and(|expires_at| expires_at + grace <= now)
+                };
+                if self.identity.as_ref().is_some_and(|identity| over(identity.expires_at)) {
+                    return Some(End::Disconnect(DisconnectCode::ConnectionExpired));
+                }
+                for channel in self.subs.expired(over) {
+                    self.unsubscribe(&channel, UnsubscribeCode::Expired);
+                }
+                self.expiry_changed();
+                None
+            }
+        }
+    }
+
+    fn goodbye(&self) -> End {
+        match self.identity {
+            Some(_) => End::Disconnect(DisconnectCode::Shutdown),
+            // Those who never spoke the protocol are told in the transport's own words.
+            None => End::Transport(1012),
+        }
+    }
+
+    /// Ends a subscription and says so; the client may subscribe again at once.
+    fn unsubscribe(&mut self, channel: &str, code: UnsubscribeCode) {
+        if let Some(sub) = self.subs.remove(channel) {
+            let name = sub.subscription.channel().name().clone();
+            sub.subscription.end(&self.member);
+            self.push(&Push::Unsubscribe { channel: name, code });
+            self.expiry_changed();
+        }
+    }
+
+    /// The earliest end of the token and of the permissions.
+    fn expiry_changed(&mut self) {
+        let token = self.identity.as_ref().and_then(|identity| identity.expires_at);
+        let earliest = token.into_iter().chain(self.subs.expiries()).min();
+        self.deadlines.expire_at(earliest);
+    }
+
+    fn push(&self, push: &Push) {
+        self.member.send(self.format.push(push));
+    }
+
+    fn send(&self, batch: &mut Batch) {
+        if let Some(bytes) = batch.take() {
+            self.member.send(bytes);
+        }
+    }
+
+    /// Leaves every channel, says goodbye, and waits briefly for the client to go.
+    async fn finish(self, end: End) {
+        let end = if self.member.was_cut() { End::Cut } else { end };
+        self.services.metrics.disconnected(end.label());
+        tracing::debug!(?end, "session ended");
+        drop(self.subs);
+        drop(self.identity);
+        let last = end.last_frame(self.format);
+        if end.is_final() {
+            return;
+        }
+        self.member.finish(last.unwrap_or_else(Bytes::new));
+        end::wait_for_peer(&self.member, self.format).await;
+    }
+}

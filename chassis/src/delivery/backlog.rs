@@ -20,6 +20,8 @@ pub(super) struct Backlog {
     sent: usize,
     /// Unsent bytes.
     bytes: usize,
+    /// Bytes of direct chunks that are still counted as queued for the peer.
+    direct: usize,
     gaps: Vec<Gap>,
 }
 
@@ -74,7 +76,18 @@ impl Backlog {
         self.bytes
     }
 
-    /// Keeps what a direct write left over, or bytes that must not be lost.
+    /// Keeps what a direct write left over; the peer's session may be waiting for it to go.
+    pub(super) fn push_reply(&mut self, bytes: Bytes, sent: usize, budget: &Budget) {
+        self.direct += bytes.len();
+        self.push_direct(bytes, sent, budget);
+    }
+
+    /// The bytes of all replies that were kept.
+    pub(super) fn direct(&self) -> usize {
+        self.direct
+    }
+
+    /// Keeps bytes that must not be lost.
     pub(super) fn push_direct(&mut self, bytes: Bytes, sent: usize, budget: &Budget) {
         self.push(Chunk { bytes, kind: Kind::Direct }, sent, budget);
     }

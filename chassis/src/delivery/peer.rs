@@ -8,10 +8,11 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 
 use super::inbox::{Inbox, Item, Settled};
 use super::wire::Wire;
@@ -20,6 +21,11 @@ use super::{Topic, TopicId};
 /// Marks a peer that its shard has not seen yet.
 pub(super) const NO_SLOT: u32 = u32::MAX;
 
+/// What [`Peer::fate`] may be.
+const OPEN: u8 = 0;
+const LOST: u8 = 1;
+const CUT: u8 = 2;
+
 /// What session and shard share.
 pub(super) struct Peer {
     pub(super) wire: Wire,
@@ -27,8 +33,37 @@ pub(super) struct Peer {
     pub(super) slot: AtomicU32,
     /// Whether a gap marker may stand in for its backlog.
     pub(super) markers: AtomicBool,
-    /// Set by the shard when it gave up on a slow peer.
-    pub(super) cut: AtomicBool,
+    /// Set by the shard when nothing will be written any more.
+    fate: AtomicU8,
+    /// Bytes queued for this peer alone that no socket has taken yet.
+    pub(super) queued: AtomicUsize,
+    /// The session that waits for them to go.
+    pub(super) session: AtomicWaker,
+}
+
+impl Peer {
+    /// So many of the queued bytes are gone.
+    pub(super) fn taken(&self, bytes: usize) {
+        self.queued.fetch_sub(bytes, Ordering::Relaxed);
+        self.session.wake();
+    }
+
+    /// The socket takes nothing any more.
+    pub(super) fn lose(&self) {
+        self.decide(LOST);
+    }
+
+    /// The peer does not read, and is given up.
+    pub(super) fn cut(&self) {
+        self.decide(CUT);
+    }
+
+    fn decide(&self, fate: u8) {
+        // The first reason counts.
+        if self.fate.compare_exchange(OPEN, fate, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            self.session.wake();
+        }
+    }
 }
 
 /// What one read brought.
@@ -49,9 +84,14 @@ pub struct Member {
 
 impl Member {
     pub(super) fn join(wire: Wire, shard: usize, inbox: Arc<Inbox>) -> Self {
-        let (slot, markers, cut) =
-            (AtomicU32::new(NO_SLOT), AtomicBool::new(false), AtomicBool::new(false));
-        let peer = Arc::new(Peer { wire, slot, markers, cut });
+        let peer = Arc::new(Peer {
+            wire,
+            slot: AtomicU32::new(NO_SLOT),
+            markers: AtomicBool::new(false),
+            fate: AtomicU8::new(OPEN),
+            queued: AtomicUsize::new(0),
+            session: AtomicWaker::new(),
+        });
         inbox.push(Item::Join(peer.clone()));
         Self { peer, inbox, shard }
     }
@@ -64,6 +104,7 @@ impl Member {
 
     /// Queues whole frames for this connection alone.
     pub fn send(&self, bytes: Bytes) {
+        self.peer.queued.fetch_add(bytes.len(), Ordering::Relaxed);
         self.inbox.push(Item::Direct { peer: self.peer.clone(), bytes });
     }
 
@@ -88,6 +129,7 @@ impl Member {
 
     /// Queues the last bytes; behind them the writing side is shut down.
     pub fn finish(&self, bytes: Bytes) {
+        self.peer.queued.fetch_add(bytes.len(), Ordering::Relaxed);
         self.inbox.push(Item::Finish { peer: self.peer.clone(), bytes });
     }
 
@@ -99,13 +141,19 @@ impl Member {
     /// True when the shard gave up on this connection because it did not read.
     #[must_use]
     pub fn was_cut(&self) -> bool {
-        self.peer.cut.load(Ordering::Relaxed)
+        self.peer.fate.load(Ordering::Relaxed) == CUT
     }
 
-    /// True while the shard has room for more frames; commands wait for it.
-    #[must_use]
-    pub fn has_room(&self) -> bool {
-        self.inbox.has_room()
+    /// Waits until at most `bytes` of what was sent to this connection alone are left, or until
+    /// the shard gives up on it. A client that asks for more than it reads waits here.
+    pub async fn drained(&self, bytes: usize) {
+        poll_fn(|cx| {
+            self.peer.session.register(cx.waker());
+            let done = self.peer.queued.load(Ordering::Relaxed) <= bytes
+                || self.peer.fate.load(Ordering::Relaxed) != OPEN;
+            if done { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 
     /// Reads once into a buffer shared by all connections of this thread and hands it to `each`,

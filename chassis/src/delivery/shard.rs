@@ -300,25 +300,28 @@ impl Shard {
         if let Some(backlog) = &mut slot.backlog {
             backlog.clear(&self.budget);
         }
-        slot.peer.cut.store(true, Ordering::Relaxed);
+        slot.peer.cut();
         slot.peer.wire.abort();
         self.observer.shed(Shed::Closed);
     }
 
     fn direct(&mut self, index: u32, bytes: Bytes) {
-        let Some(slot) = self.slots[index as usize].as_mut() else {
-            return;
-        };
+        let Some(slot) = self.slots[index as usize].as_mut() else { return };
         if slot.state != State::Open {
-            return;
+            return slot.peer.lose();
         }
         let mut sent = 0;
         if slot.backlog.is_none() {
             match slot.peer.wire.try_write(&bytes) {
-                Ok(count) if count == bytes.len() && slot.peer.wire.is_flushed() => return,
+                Ok(count) if count == bytes.len() && slot.peer.wire.is_flushed() => {
+                    return slot.peer.taken(bytes.len());
+                }
                 Ok(count) => sent = count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_gone) => return slot.state = State::Dead,
+                Err(_gone) => {
+                    slot.state = State::Dead;
+                    return slot.peer.lose();
+                }
             }
         }
         let backlog = slot.block(&mut self.blocked, index);
@@ -326,9 +329,7 @@ impl Shard {
         if backlog.bytes() > self.config.backlog_bytes_max {
             return self.cut(index);
         }
-        if sent < bytes.len() {
-            backlog.push_direct(bytes, sent, &self.budget);
-        }
+        backlog.push_reply(bytes, sent, &self.budget);
     }
 
     fn finish(&mut self, index: u32, bytes: Bytes) {
@@ -357,11 +358,13 @@ impl Shard {
                     Poll::Ready(Ok(())) => true,
                     Poll::Ready(Err(_gone)) => {
                         slot.state = State::Dead;
+                        slot.peer.lose();
                         true
                     }
                 };
             if done {
                 if let Some(mut backlog) = slot.backlog.take() {
+                    slot.peer.taken(backlog.direct());
                     backlog.clear(budget);
                 }
                 if slot.state == State::Ending {

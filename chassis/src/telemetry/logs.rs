@@ -93,9 +93,7 @@ pub fn install(filter: &str, format: Format) -> Result<(), Error> {
         let json = fmt::layer().json().flatten_event(true).with_current_span(true);
         json.with_span_list(false).with_writer(io::stderr).boxed()
     };
-    tracing_subscriber::registry()
-        .with(layer.with_filter(filter))
-        .try_init()?;
+    tracing_subscriber::registry().with(layer.with_filter(filter)).try_init()?;
     panic::set_hook(Box::new(log_panic));
     Ok(())
 }
@@ -108,12 +106,7 @@ fn log_panic(info: &PanicHookInfo<'_>) {
     // Captured only when RUST_BACKTRACE asks for it.
     let backtrace = Backtrace::capture();
     let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| display(backtrace));
-    tracing::error!(
-        location,
-        thread = thread.name(),
-        backtrace,
-        "panicked: {message}"
-    );
+    tracing::error!(location, thread = thread.name(), backtrace, "panicked: {message}");
 }
 
 #[cfg(test)]

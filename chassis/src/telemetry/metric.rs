@@ -61,9 +61,7 @@ impl<L: Label, S> Family<L, S> {
 
 impl<L, S> fmt::Debug for Family<L, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Family")
-            .field("series", &self.series.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Family").field("series", &self.series.len()).finish_non_exhaustive()
     }
 }
 
@@ -98,14 +96,8 @@ impl<L: Label, S: Series> Registered for Family<L, S> {
     fn register(name: &'static str, help: &'static str) -> Self {
         S::describe(name, help);
         let label = |value: &L| vec![metrics::Label::from_static_parts(L::NAME, value.as_str())];
-        let series = L::ALL
-            .iter()
-            .map(|value| S::series(name, label(value)))
-            .collect();
-        Self {
-            series,
-            label: PhantomData,
-        }
+        let series = L::ALL.iter().map(|value| S::series(name, label(value))).collect();
+        Self { series, label: PhantomData }
     }
 }
 

@@ -20,9 +20,7 @@ use crate::runtime::OpenFiles;
 
 /// When the process started, near enough: the first use of this module.
 static STARTED: LazyLock<f64> = LazyLock::new(|| {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0.0, |since| since.as_secs_f64())
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 });
 
 metric_set! {
@@ -71,18 +69,10 @@ impl Figures {
     pub fn read() -> io::Result<Self> {
         let stat = fs::read_to_string("/proc/self/stat")?;
         let statm = fs::read_to_string("/proc/self/statm")?;
-        let odd = || {
-            io::Error::new(
-                io::ErrorKind::InvalidData,
-                "/proc/self is not as documented",
-            )
-        };
+        let odd = || io::Error::new(io::ErrorKind::InvalidData, "/proc/self is not as documented");
         let ticks = cpu_ticks(&stat).ok_or_else(odd)?;
-        let pages: u64 = statm
-            .split(' ')
-            .nth(1)
-            .and_then(|pages| pages.parse().ok())
-            .ok_or_else(odd)?;
+        let pages: u64 =
+            statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).ok_or_else(odd)?;
         Ok(Self {
             resident_bytes: pages * page_size() as u64,
             cpu_seconds: ticks as f64 / clock_ticks_per_second() as f64,
@@ -94,12 +84,7 @@ impl Figures {
 impl Meter {
     pub(super) fn new(memory_limit_bytes: u64, cores: usize) -> Self {
         LazyLock::force(&STARTED);
-        Self {
-            gauges: Gauges::register(),
-            memory_limit_bytes,
-            cores,
-            cpu: Mutex::new(None),
-        }
+        Self { gauges: Gauges::register(), memory_limit_bytes, cores, cpu: Mutex::new(None) }
     }
 
     pub(super) fn measure(&self, now: Instant) {
@@ -111,13 +96,8 @@ impl Meter {
             }
         };
         let limit = self.memory_limit_bytes.max(1) as f64;
-        self.gauges
-            .memory
-            .set(figures.resident_bytes as f64 / limit * 100.0);
-        let mark = CpuMark {
-            at: now,
-            cpu_seconds: figures.cpu_seconds,
-        };
+        self.gauges.memory.set(figures.resident_bytes as f64 / limit * 100.0);
+        let mark = CpuMark { at: now, cpu_seconds: figures.cpu_seconds };
         if let Some(before) = self.cpu.lock().replace(mark)
             && let Some(percent) = mark.percent_since(before, self.cores)
         {
@@ -138,9 +118,7 @@ impl CpuMark {
 /// Appends the standard `process_*` series as they stand now.
 pub(super) fn render(text: &mut String) {
     let Ok(figures) = Figures::read() else { return };
-    let files_max = OpenFiles::current()
-        .soft
-        .map_or(f64::INFINITY, |limit| limit as f64);
+    let files_max = OpenFiles::current().soft.map_or(f64::INFINITY, |limit| limit as f64);
     let series: [(&str, &str, &str, f64); 5] = [
         (
             "process_resident_memory_bytes",
@@ -154,18 +132,8 @@ pub(super) fn render(text: &mut String) {
             "User and system CPU time in seconds.",
             figures.cpu_seconds,
         ),
-        (
-            "process_open_fds",
-            "gauge",
-            "Open files, sockets included.",
-            figures.open_files as f64,
-        ),
-        (
-            "process_max_fds",
-            "gauge",
-            "How many files can be open.",
-            files_max,
-        ),
+        ("process_open_fds", "gauge", "Open files, sockets included.", figures.open_files as f64),
+        ("process_max_fds", "gauge", "How many files can be open.", files_max),
         (
             "process_start_time_seconds",
             "gauge",
@@ -174,16 +142,9 @@ pub(super) fn render(text: &mut String) {
         ),
     ];
     for (name, kind, help, value) in series {
-        let value = if value.is_finite() {
-            value.to_string()
-        } else {
-            "+Inf".to_owned()
-        };
-        writeln!(
-            text,
-            "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n"
-        )
-        .expect("writing to a String cannot fail");
+        let value = if value.is_finite() { value.to_string() } else { "+Inf".to_owned() };
+        writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n")
+            .expect("writing to a String cannot fail");
     }
 }
 
@@ -230,14 +191,8 @@ mod tests {
 
     #[test]
     fn cpu_use_is_a_share_of_all_cores() {
-        let before = CpuMark {
-            at: Instant::now(),
-            cpu_seconds: 1.0,
-        };
-        let after = CpuMark {
-            at: before.at + Duration::from_secs(5),
-            cpu_seconds: 6.0,
-        };
+        let before = CpuMark { at: Instant::now(), cpu_seconds: 1.0 };
+        let after = CpuMark { at: before.at + Duration::from_secs(5), cpu_seconds: 6.0 };
         assert_eq!(after.percent_since(before, 2), Some(50.0));
         assert_eq!(before.percent_since(before, 2), None);
     }
@@ -246,12 +201,7 @@ mod tests {
     fn the_standard_series_are_all_there() {
         let mut text = String::new();
         render(&mut text);
-        for name in [
-            "resident_memory_bytes",
-            "cpu_seconds_total",
-            "open_fds",
-            "max_fds",
-        ] {
+        for name in ["resident_memory_bytes", "cpu_seconds_total", "open_fds", "max_fds"] {
             assert!(text.contains(&format!("\nprocess_{name} ")), "{text}");
         }
     }

@@ -34,10 +34,7 @@ fn handles() -> Handles {
         log_filter: "off".to_owned(),
         log_format: logs::Format::Json,
     };
-    let buckets = [Buckets {
-        metric: "thing_seconds",
-        bounds: &[0.5, 1.0],
-    }];
+    let buckets = [Buckets { metric: "thing_seconds", bounds: &[0.5, 1.0] }];
     Handles::detached(&config, &buckets).unwrap()
 }
 

@@ -35,11 +35,7 @@ pub fn self_signed(folder: &Path) -> SelfSigned {
     let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
     std::fs::write(&cert, certificate.pem()).expect("the folder can be written");
     std::fs::write(&key, key_pair.serialize_pem()).expect("the folder can be written");
-    SelfSigned {
-        cert,
-        key,
-        der: certificate.der().clone(),
-    }
+    SelfSigned { cert, key, der: certificate.der().clone() }
 }
 
 /// A TLS 1.3 client that trusts exactly `certificates` and offers `alpn`.
@@ -50,9 +46,7 @@ pub fn client_config(
     tls::install_provider();
     let mut roots = RootCertStore::empty();
     for certificate in certificates {
-        roots
-            .add(certificate.clone())
-            .expect("a certificate made here is well-formed");
+        roots.add(certificate.clone()).expect("a certificate made here is well-formed");
     }
     let mut config = ClientConfig::builder_with_protocol_versions(&[&rustls::version::TLS13])
         .with_root_certificates(roots)

@@ -64,12 +64,8 @@ struct Cut;
 impl FaultProxy {
     /// Listens on a free port and forwards to `upstream`.
     pub async fn start(upstream: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0")
-            .await
-            .expect("loopback has a free port");
-        let address = listener
-            .local_addr()
-            .expect("a bound socket has an address");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
+        let address = listener.local_addr().expect("a bound socket has an address");
         let state = Arc::new(State {
             upstream,
             faults: watch::Sender::new(Faults::default()),
@@ -78,11 +74,7 @@ impl FaultProxy {
         });
         let mut accept = JoinSet::new();
         accept.spawn(accept_loop(listener, Arc::clone(&state)));
-        Self {
-            address,
-            state,
-            _accept: accept,
-        }
+        Self { address, state, _accept: accept }
     }
 
     /// Where clients connect.
@@ -98,16 +90,12 @@ impl FaultProxy {
     /// Stops forwarding in both directions without closing anything, as a silent network does.
     /// New connections are accepted and stall too.
     pub fn stall(&self) {
-        self.state
-            .faults
-            .send_modify(|faults| faults.stalled = true);
+        self.state.faults.send_modify(|faults| faults.stalled = true);
     }
 
     /// Forwards again; nothing was lost meanwhile.
     pub fn resume(&self) {
-        self.state
-            .faults
-            .send_modify(|faults| faults.stalled = false);
+        self.state.faults.send_modify(|faults| faults.stalled = false);
     }
 
     /// Resets each connection made from now on as soon as `bytes` went in `direction`.
@@ -127,9 +115,7 @@ impl FaultProxy {
     /// Waits until exactly `count` connections are open.
     pub async fn connections(&self, count: usize) {
         let mut open = self.state.connections.subscribe();
-        open.wait_for(|open| *open == count)
-            .await
-            .expect("the proxy lives");
+        open.wait_for(|open| *open == count).await.expect("the proxy lives");
     }
 }
 
@@ -155,10 +141,7 @@ async fn serve(mut client: TcpStream, state: Arc<State>) {
         return reset(&client);
     };
     state.connections.send_modify(|open| *open += 1);
-    if forward(&mut client, &mut server, limits, faults)
-        .await
-        .is_err()
-    {
+    if forward(&mut client, &mut server, limits, faults).await.is_err() {
         reset(&client);
         reset(&server);
     }
@@ -197,10 +180,7 @@ async fn pump(
         let room = left.min(buffer.len());
         let read = from.read(&mut buffer[..room]).await.or(Err(Cut))?;
         // Looked at after the read: what arrives during a stall waits here.
-        faults
-            .wait_for(|faults| !faults.stalled)
-            .await
-            .or(Err(Cut))?;
+        faults.wait_for(|faults| !faults.stalled).await.or(Err(Cut))?;
         if read == 0 {
             return to.shutdown().await.or(Err(Cut));
         }

@@ -85,24 +85,15 @@ impl Certificate {
         let chain = read_chain(&config.cert)?;
         let not_after = expiry(&chain, &config.cert)?;
         let key = read_key(&config.key)?;
-        let bad_key = |source| Error::BadKey {
-            path: config.key.clone(),
-            source,
-        };
+        let bad_key = |source| Error::BadKey { path: config.key.clone(), source };
         let provider = CryptoProvider::get_default().expect("installed before anything is loaded");
-        let key = provider
-            .key_provider
-            .load_private_key(key)
-            .map_err(bad_key)?;
+        let key = provider.key_provider.load_private_key(key).map_err(bad_key)?;
         let certified = CertifiedKey::new(chain, key);
         if certified.keys_match().is_err() {
             let Config { cert, key } = config.clone();
             return Err(Error::Mismatch { cert, key });
         }
-        Ok(Self {
-            key: Arc::new(certified),
-            not_after,
-        })
+        Ok(Self { key: Arc::new(certified), not_after })
     }
 
     pub(super) fn key(&self) -> Arc<CertifiedKey> {
@@ -115,10 +106,7 @@ impl Certificate {
 
     /// Shows the expiry as the gauge `name`.
     pub(super) fn export(&self, name: &'static str) {
-        let since_1970 = self
-            .not_after
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let since_1970 = self.not_after.duration_since(UNIX_EPOCH).unwrap_or_default();
         metrics::gauge!(name).set(since_1970.as_secs_f64());
     }
 }
@@ -126,13 +114,9 @@ impl Certificate {
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(path)?).collect();
     match chain {
-        Ok(chain) if chain.is_empty() => Err(Error::NoCertificate {
-            path: path.to_owned(),
-        }),
+        Ok(chain) if chain.is_empty() => Err(Error::NoCertificate { path: path.to_owned() }),
         Ok(chain) => Ok(chain),
-        Err(_) => Err(Error::Pem {
-            path: path.to_owned(),
-        }),
+        Err(_) => Err(Error::Pem { path: path.to_owned() }),
     }
 }
 
@@ -147,22 +131,14 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, Error> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    std::fs::read(path).map_err(|source| Error::Read {
-        path: path.to_owned(),
-        source,
-    })
+    std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })
 }
 
 fn expiry(chain: &[CertificateDer<'static>], path: &Path) -> Result<SystemTime, Error> {
-    let parsed = chain
-        .first()
-        .and_then(|leaf| parse_x509_certificate(leaf).ok());
+    let parsed = chain.first().and_then(|leaf| parse_x509_certificate(leaf).ok());
     let Some((_, leaf)) = parsed else {
         let source = rustls::CertificateError::BadEncoding.into();
-        return Err(Error::BadCertificate {
-            path: path.to_owned(),
-            source,
-        });
+        return Err(Error::BadCertificate { path: path.to_owned(), source });
     };
     let seconds = leaf.validity().not_after.timestamp();
     // A date before 1970 is as expired as 1970.

@@ -20,10 +20,7 @@ struct Listener {
 }
 
 fn load(files: &SelfSigned) -> Result<Acceptor, Error> {
-    Acceptor::load(Config {
-        cert: files.cert.clone(),
-        key: files.key.clone(),
-    })
+    Acceptor::load(Config { cert: files.cert.clone(), key: files.key.clone() })
 }
 
 fn broken(files: &SelfSigned) -> Error {
@@ -45,10 +42,7 @@ impl Listener {
                 }
             }
         });
-        Self {
-            address,
-            _tasks: tasks,
-        }
+        Self { address, _tasks: tasks }
     }
 
     /// Shakes hands and returns the certificate seen and the protocol agreed on.
@@ -100,18 +94,12 @@ async fn a_broken_reload_keeps_the_old_certificate_and_is_reported_once() {
     let trusted = [&first];
 
     std::fs::write(&first.cert, "-----BEGIN CERTIFICATE-----\nhalf a fi").unwrap();
-    assert!(matches!(
-        acceptor.reload_if_changed(),
-        Err(Error::Pem { .. })
-    ));
+    assert!(matches!(acceptor.reload_if_changed(), Err(Error::Pem { .. })));
     assert!(matches!(acceptor.reload_if_changed(), Ok(false)));
     assert_eq!(listener.greet(&trusted, &[]).await.0, first.der);
 
     std::fs::remove_file(&first.cert).unwrap();
-    assert!(matches!(
-        acceptor.reload_if_changed(),
-        Err(Error::Read { .. })
-    ));
+    assert!(matches!(acceptor.reload_if_changed(), Err(Error::Read { .. })));
     assert_eq!(listener.greet(&trusted, &[]).await.0, first.der);
 
     let second = self_signed(folder.path());
@@ -148,10 +136,7 @@ async fn the_protocol_is_the_listeners_first_that_the_client_offers() {
     let agreed = both.greet(&trusted, &[ALPN_HTTP_1_1, ALPN_H2]).await.1;
     assert_eq!(agreed.as_deref(), Some(ALPN_H2));
     let upgrades_only = Listener::bind(&acceptor, &[ALPN_HTTP_1_1]).await;
-    let agreed = upgrades_only
-        .greet(&trusted, &[ALPN_H2, ALPN_HTTP_1_1])
-        .await
-        .1;
+    let agreed = upgrades_only.greet(&trusted, &[ALPN_H2, ALPN_HTTP_1_1]).await.1;
     assert_eq!(agreed.as_deref(), Some(ALPN_HTTP_1_1));
 }
 
@@ -180,11 +165,7 @@ async fn a_tls_1_2_client_is_refused() {
     let mut answer = Vec::new();
     deadline(stream.read_to_end(&mut answer)).await.unwrap();
     // One record: alert, fatal, protocol_version (RFC 8446, 6).
-    assert_eq!(
-        (answer[0], answer[5], answer[6]),
-        (0x15, 2, 70),
-        "{answer:?}"
-    );
+    assert_eq!((answer[0], answer[5], answer[6]), (0x15, 2, 70), "{answer:?}");
 }
 
 #[test]
@@ -193,12 +174,7 @@ fn the_provider_has_no_suite_older_than_tls_1_3() {
     install_provider();
     let provider = CryptoProvider::get_default().unwrap();
     assert!(!provider.cipher_suites.is_empty());
-    assert!(
-        provider
-            .cipher_suites
-            .iter()
-            .all(|suite| suite.tls13().is_some())
-    );
+    assert!(provider.cipher_suites.iter().all(|suite| suite.tls13().is_some()));
 }
 
 #[test]
@@ -214,35 +190,20 @@ fn an_error_names_the_file_and_what_is_wrong_with_it() {
     let (_folder, files) = fresh();
     let (_other_folder, other) = fresh();
 
-    let swapped = SelfSigned {
-        key: other.key.clone(),
-        ..files.clone()
-    };
+    let swapped = SelfSigned { key: other.key.clone(), ..files.clone() };
     let error = broken(&swapped);
     assert!(matches!(error, Error::Mismatch { .. }));
     assert!(names(&error, &files.cert) && names(&error, &other.key));
 
-    let error = broken(&SelfSigned {
-        cert: files.key.clone(),
-        ..files.clone()
-    });
+    let error = broken(&SelfSigned { cert: files.key.clone(), ..files.clone() });
     assert!(matches!(error, Error::NoCertificate { .. }) && names(&error, &files.key));
-    let error = broken(&SelfSigned {
-        key: files.cert.clone(),
-        ..files.clone()
-    });
+    let error = broken(&SelfSigned { key: files.cert.clone(), ..files.clone() });
     assert!(matches!(error, Error::NoKey { .. }) && names(&error, &files.cert));
 
     let nowhere = files.cert.with_file_name("nowhere.pem");
-    let error = broken(&SelfSigned {
-        cert: nowhere.clone(),
-        ..files.clone()
-    });
+    let error = broken(&SelfSigned { cert: nowhere.clone(), ..files.clone() });
     assert!(matches!(error, Error::Read { .. }) && names(&error, &nowhere));
-    let error = broken(&SelfSigned {
-        key: nowhere.clone(),
-        ..files.clone()
-    });
+    let error = broken(&SelfSigned { key: nowhere.clone(), ..files.clone() });
     assert!(matches!(error, Error::Read { .. }) && names(&error, &nowhere));
 
     std::fs::write(&other.cert, pem("CERTIFICATE", "AAAA")).unwrap();

@@ -18,9 +18,7 @@ const SECRET_FILE: &str = "jwt_secret";
 pub static JWT_SECRET: Var = Var::new(
     "JWT_SECRET",
     kind::KEY_MATERIAL,
-    Fallback::Required {
-        development: "generated into `DATA_DIR/jwt_secret`, mode 0600",
-    },
+    Fallback::Required { development: "generated into `DATA_DIR/jwt_secret`, mode 0600" },
     "Signs and verifies tokens with HS256; the gateway and the stream server have the same.",
 )
 .secret();
@@ -52,12 +50,8 @@ pub static JWKS_URL: Var = Var::new(
 );
 
 /// Who issues tokens.
-pub static JWT_ISSUER: Var = Var::new(
-    "JWT_ISSUER",
-    kind::TEXT,
-    Fallback::Unset,
-    "When set, a token's `iss` must be this.",
-);
+pub static JWT_ISSUER: Var =
+    Var::new("JWT_ISSUER", kind::TEXT, Fallback::Unset, "When set, a token's `iss` must be this.");
 
 /// Whom tokens are for.
 pub static JWT_AUDIENCE: Var = Var::new(
@@ -71,10 +65,7 @@ pub static JWT_AUDIENCE: Var = Var::new(
 pub static ALLOW_ANONYMOUS: Var = Var::new(
     "ALLOW_ANONYMOUS",
     Kind::Flag,
-    Fallback::Each {
-        development: "true",
-        production: "false",
-    },
+    Fallback::Each { development: "true", production: "false" },
     "Whether one may connect without a token; production refuses to start with true.",
 );
 
@@ -144,19 +135,10 @@ impl AuthConfig {
         let anonymous = reader.get(&ALLOW_ANONYMOUS);
         if production && anonymous {
             let takes = "false in production".to_owned();
-            reader.refuse(
-                &ALLOW_ANONYMOUS,
-                Problem::Invalid {
-                    got: "\"true\"".into(),
-                    takes,
-                },
-            );
+            reader.refuse(&ALLOW_ANONYMOUS, Problem::Invalid { got: "\"true\"".into(), takes });
         }
-        let secret_origin = if given.is_some() {
-            SecretOrigin::Given
-        } else {
-            SecretOrigin::MadeUp
-        };
+        let secret_origin =
+            if given.is_some() { SecretOrigin::Given } else { SecretOrigin::MadeUp };
         Self {
             secret: given.unwrap_or_else(secret::generate),
             secret_origin,
@@ -192,17 +174,8 @@ pub(super) fn read_secret(reader: &mut Reader<'_>, var: &'static Var) -> Option<
     let weakness = secret::weakness(given.expose_secret());
     match weakness {
         Some(weakness) if reader.environment().is_production() => {
-            let takes = format!(
-                "at least {} random bytes in production",
-                secret::KEY_BYTES_MIN
-            );
-            reader.refuse(
-                var,
-                Problem::Invalid {
-                    got: weakness.to_string(),
-                    takes,
-                },
-            );
+            let takes = format!("at least {} random bytes in production", secret::KEY_BYTES_MIN);
+            reader.refuse(var, Problem::Invalid { got: weakness.to_string(), takes });
         }
         Some(weakness) => {
             let name = var.name;

@@ -32,15 +32,8 @@ const BACKLOG_BYTES_MAX: usize = 64 * 1024;
 macro_rules! count {
     ($name:ident, $min:literal..=$max:literal, $fallback:expr, $help:literal) => {
         #[doc = $help]
-        pub static $name: Var = Var::new(
-            stringify!($name),
-            Kind::Count {
-                min: $min,
-                max: $max,
-            },
-            $fallback,
-            $help,
-        );
+        pub static $name: Var =
+            Var::new(stringify!($name), Kind::Count { min: $min, max: $max }, $fallback, $help);
     };
 }
 
@@ -108,11 +101,7 @@ count!(
 /// Bytes of a message's body.
 pub static MAX_MESSAGE_SIZE: Var = Var::new(
     "MAX_MESSAGE_SIZE",
-    Kind::Amount {
-        unit: Unit::Bytes,
-        min: 1,
-        max: 61_440,
-    },
+    Kind::Amount { unit: Unit::Bytes, min: 1, max: 61_440 },
     Fallback::Value("8192"),
     "Bytes of a message's body; it has to fit a frame of 64 KiB with its envelope.",
 );
@@ -120,11 +109,7 @@ pub static MAX_MESSAGE_SIZE: Var = Var::new(
 /// Bytes all backlogs may hold together.
 pub static OUTBOUND_BUDGET: Var = Var::new(
     "OUTBOUND_BUDGET",
-    Kind::Amount {
-        unit: Unit::Bytes,
-        min: 1_048_576,
-        max: 1 << 40,
-    },
+    Kind::Amount { unit: Unit::Bytes, min: 1_048_576, max: 1 << 40 },
     Fallback::Derived("10 % of MEMORY_LIMIT_MB"),
     "What may wait for all connections together; 64 KiB for each of them.",
 );
@@ -132,11 +117,7 @@ pub static OUTBOUND_BUDGET: Var = Var::new(
 /// What the process may use.
 pub static MEMORY_LIMIT_MB: Var = Var::new(
     "MEMORY_LIMIT_MB",
-    Kind::Amount {
-        unit: Unit::Megabytes,
-        min: 64,
-        max: 16_777_216,
-    },
+    Kind::Amount { unit: Unit::Megabytes, min: 64, max: 16_777_216 },
     Fallback::Derived("8192, or all the machine or container has when that is less"),
     "What the process may use: `memory_usage_percent` is measured against it, and readiness \
      turns 503 when it is exhausted.",
@@ -200,20 +181,13 @@ pub struct Limits {
 impl Limits {
     pub(super) fn read(reader: &mut Reader<'_>, tls_terminated_upstream: bool) -> Self {
         let machine = reader.machine();
-        let memory = machine
-            .memory_bytes
-            .unwrap_or(u64::MAX)
-            .min(MEMORY_LIMIT_MB_DEFAULT * MB);
+        let memory = machine.memory_bytes.unwrap_or(u64::MAX).min(MEMORY_LIMIT_MB_DEFAULT * MB);
         let memory_limit_bytes: u64 = reader.get_or(&MEMORY_LIMIT_MB, memory);
         let budget = usize::try_from(memory_limit_bytes / OUTBOUND_PART).unwrap_or(usize::MAX);
         // Behind a proxy every connection comes from the proxy's address.
         let by_address = reader.environment().is_production() && !tls_terminated_upstream;
         let per_ip = |limit: u32| if by_address { limit } else { 0 };
-        let shards = if machine.cores <= 2 {
-            1
-        } else {
-            machine.cores / 2
-        };
+        let shards = if machine.cores <= 2 { 1 } else { machine.cores / 2 };
         Self {
             connections_max: reader.get(&MAX_CONNECTIONS),
             message_size_max: reader.get(&MAX_MESSAGE_SIZE),

@@ -14,10 +14,7 @@ use http::Uri;
 pub static HOST: Var = Var::new(
     "HOST",
     Kind::Host,
-    Fallback::Each {
-        development: "127.0.0.1",
-        production: "0.0.0.0",
-    },
+    Fallback::Each { development: "127.0.0.1", production: "0.0.0.0" },
     "The address PORT and WS_PORT are bound on.",
 );
 
@@ -103,10 +100,7 @@ pub static ALLOWED_ORIGINS: Var = Var::new(
         accepts: is_origin,
         bad: "https://veza.live/path",
     }),
-    Fallback::Each {
-        development: "*",
-        production: "",
-    },
+    Fallback::Each { development: "*", production: "" },
     "Origins of the web pages that may call over HTTP and open connections.",
 );
 
@@ -184,22 +178,13 @@ impl Cors {
         let enabled = reader.get(&ENABLE_CORS);
         let list: Vec<String> = reader.find(&ALLOWED_ORIGINS).unwrap_or_default();
         if !list.iter().any(|origin| origin == "*") {
-            let list = list
-                .iter()
-                .map(|origin| origin.to_ascii_lowercase())
-                .collect();
-            return Self {
-                enabled,
-                allowed_origins: Origins::Only(list),
-            };
+            let list = list.iter().map(|origin| origin.to_ascii_lowercase()).collect();
+            return Self { enabled, allowed_origins: Origins::Only(list) };
         }
         if enabled && reader.environment().is_production() {
             reader.warn("ALLOWED_ORIGINS is *: any web page may call this server");
         }
-        Self {
-            enabled,
-            allowed_origins: Origins::Any,
-        }
+        Self { enabled, allowed_origins: Origins::Any }
     }
 }
 
@@ -234,13 +219,7 @@ impl Network {
             });
             if let Some((_, _, other)) = clash {
                 let takes = format!("another port than {}", other.name);
-                reader.refuse(
-                    var,
-                    Problem::Invalid {
-                        got: var.shown(&port.to_string()),
-                        takes,
-                    },
-                );
+                reader.refuse(var, Problem::Invalid { got: var.shown(&port.to_string()), takes });
             }
             taken.push((host, port, var));
         }
@@ -268,10 +247,7 @@ fn read_tls(reader: &mut Reader<'_>, terminated_upstream: bool) -> Option<TlsFil
         }
         _ => {}
     }
-    Some(TlsFiles {
-        cert: cert?,
-        key: key?,
-    })
+    Some(TlsFiles { cert: cert?, key: key? })
 }
 
 /// `*`, or a scheme and an authority with nothing behind them (RFC 6454, section 6.2).
@@ -295,21 +271,10 @@ mod tests {
 
     #[test]
     fn an_origin_has_a_scheme_and_a_host_and_nothing_else() {
-        for good in [
-            "*",
-            "https://veza.live",
-            "http://localhost:5173",
-            "HTTPS://Veza.Live",
-        ] {
+        for good in ["*", "https://veza.live", "http://localhost:5173", "HTTPS://Veza.Live"] {
             assert!(is_origin(good), "{good}");
         }
-        for bad in [
-            "veza.live",
-            "https://veza.live/",
-            "https://veza.live/a",
-            "https://",
-            "null",
-        ] {
+        for bad in ["veza.live", "https://veza.live/", "https://veza.live/a", "https://", "null"] {
             assert!(!is_origin(bad), "{bad}");
         }
     }
@@ -317,10 +282,7 @@ mod tests {
     #[test]
     fn cors_allows_the_listed_origins_in_any_case_and_none_when_off() {
         let listed = Origins::Only(vec!["https://veza.live".to_owned()]);
-        let mut cors = Cors {
-            enabled: true,
-            allowed_origins: listed,
-        };
+        let mut cors = Cors { enabled: true, allowed_origins: listed };
         assert!(cors.allows("https://VEZA.live"));
         assert!(!cors.allows("https://veza.live.evil.example"));
         cors.enabled = false;

@@ -27,10 +27,7 @@ pub static DATABASE_URL: Var = Var::new(
 /// Database connections.
 pub static DATABASE_POOL_SIZE: Var = Var::new(
     "DATABASE_POOL_SIZE",
-    Kind::Count {
-        min: 1,
-        max: 10_000,
-    },
+    Kind::Count { min: 1, max: 10_000 },
     Fallback::Value("100"),
     "Database connections of this process.",
 )
@@ -39,11 +36,7 @@ pub static DATABASE_POOL_SIZE: Var = Var::new(
 /// How long a query may take.
 pub static DATABASE_TIMEOUT_MS: Var = Var::new(
     "DATABASE_TIMEOUT_MS",
-    Kind::Amount {
-        unit: Unit::Millis,
-        min: 1,
-        max: 600_000,
-    },
+    Kind::Amount { unit: Unit::Millis, min: 1, max: 600_000 },
     Fallback::Value("5000"),
     "How long a database call may take.",
 )
@@ -62,10 +55,7 @@ pub static REDIS_URL: Var = Var::new(
 /// Redis connections.
 pub static REDIS_POOL_SIZE: Var = Var::new(
     "REDIS_POOL_SIZE",
-    Kind::Count {
-        min: 1,
-        max: 10_000,
-    },
+    Kind::Count { min: 1, max: 10_000 },
     Fallback::Value("50"),
     "Redis connections of this process.",
 )
@@ -74,24 +64,16 @@ pub static REDIS_POOL_SIZE: Var = Var::new(
 /// How long entries live.
 pub static REDIS_TTL_DEFAULT: Var = Var::new(
     "REDIS_TTL_DEFAULT",
-    Kind::Amount {
-        unit: Unit::Seconds,
-        min: 1,
-        max: 31_536_000,
-    },
+    Kind::Amount { unit: Unit::Seconds, min: 1, max: 31_536_000 },
     Fallback::Value("3600"),
     "How long an entry in Redis lives unless said otherwise.",
 )
 .later(BUS);
 
 /// The gRPC door.
-pub static GRPC_PORT: Var = Var::new(
-    "GRPC_PORT",
-    Kind::Port,
-    Fallback::Value("50051"),
-    "gRPC for the gateway.",
-)
-.later(GRPC);
+pub static GRPC_PORT: Var =
+    Var::new("GRPC_PORT", Kind::Port, Fallback::Value("50051"), "gRPC for the gateway.")
+        .later(GRPC);
 
 /// Whether traces are sent.
 pub static TRACING_ENABLED: Var = Var::new(

@@ -15,9 +15,7 @@ fn development() -> Source {
 }
 
 fn production() -> Source {
-    development()
-        .with("ENVIRONMENT", "production")
-        .with("TLS_TERMINATED_UPSTREAM", "true")
+    development().with("ENVIRONMENT", "production").with("TLS_TERMINATED_UPSTREAM", "true")
 }
 
 fn variables() -> impl Iterator<Item = &'static Var> {
@@ -25,28 +23,20 @@ fn variables() -> impl Iterator<Item = &'static Var> {
 }
 
 fn refusal(source: &Source) -> String {
-    Config::from_source(source)
-        .expect_err("refused")
-        .to_string()
+    Config::from_source(source).expect_err("refused").to_string()
 }
 
 #[test]
 fn development_needs_no_variable_at_all() {
     let config = Config::from_source(&Source::from_pairs([("", ""); 0])).unwrap();
-    assert_eq!(
-        (config.port, config.ws_port, config.prometheus_port),
-        (8080, 8081, 9090)
-    );
+    assert_eq!((config.port, config.ws_port, config.prometheus_port), (8080, 8081, 9090));
     assert!(config.host.is_loopback() && config.metrics_host.is_loopback());
     assert!(config.auth.anonymous && !config.auth.exp_required);
     assert_eq!(config.limits.connections_max, 100_000);
     assert_eq!(config.limits.message_size_max, 8192);
     assert_eq!(config.limits.memory_limit_bytes, 8192 << 20);
     assert_eq!(config.limits.outbound_budget_bytes, (8192 << 20) / 10);
-    assert_eq!(
-        (config.limits.connections_per_ip, config.limits.shards),
-        (0, 1)
-    );
+    assert_eq!((config.limits.connections_per_ip, config.limits.shards), (0, 1));
     assert_eq!(config.timing.ping_interval, Duration::from_secs(25));
     assert_eq!(config.cors.allowed_origins, Origins::Any);
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
@@ -58,10 +48,7 @@ fn the_guides_settings_start_once_its_placeholders_are_replaced() {
         .with("SERVICE_NAME", "veza-chat-server")
         .with("VERSION", "2.0.0")
         .with("HOST", "0.0.0.0")
-        .with(
-            "DATABASE_URL",
-            "postgresql://veza:secure_pass@postgres:5432/veza_prod",
-        )
+        .with("DATABASE_URL", "postgresql://veza:secure_pass@postgres:5432/veza_prod")
         .with("REDIS_URL", "redis://redis:6379")
         .with("JAEGER_ENDPOINT", "http://jaeger:14268/api/traces")
         .with("TRACING_ENABLED", "true")
@@ -74,20 +61,8 @@ fn the_guides_settings_start_once_its_placeholders_are_replaced() {
     let config = Config::from_source(&guide).unwrap();
     assert!(config.cors.allows("https://app.veza.live") && !config.cors.allows("https://x.live"));
     assert!(!config.auth.anonymous && config.auth.exp_required);
-    for name in [
-        "DATABASE_URL",
-        "REDIS_URL",
-        "TRACING_ENABLED",
-        "MODERATION",
-        "E2E_ENCRYPTION",
-    ] {
-        assert!(
-            config
-                .warnings
-                .iter()
-                .any(|warning| warning.starts_with(name)),
-            "{name}"
-        );
+    for name in ["DATABASE_URL", "REDIS_URL", "TRACING_ENABLED", "MODERATION", "E2E_ENCRYPTION"] {
+        assert!(config.warnings.iter().any(|warning| warning.starts_with(name)), "{name}");
     }
     assert!(!config.warnings.concat().contains("secure_pass"));
 
@@ -130,11 +105,7 @@ fn every_variable_stands_in_the_table_once_and_says_what_it_does() {
     let mut names = BTreeSet::new();
     for var in variables() {
         assert!(names.insert(var.name), "{} twice", var.name);
-        assert!(
-            var.help.ends_with('.') && var.help.len() > 10,
-            "{}",
-            var.name
-        );
+        assert!(var.help.ends_with('.') && var.help.len() > 10, "{}", var.name);
         if let Kind::Path(_) = var.kind {
             assert!(!var.secret, "{} is a path and cannot be a secret", var.name);
         }
@@ -148,26 +119,16 @@ fn production_refuses_what_is_unsafe_all_at_once() {
         ("ALLOW_ANONYMOUS", "true"),
         ("ENCRYPTION_KEY", "your_32_byte_encryption_key_here"),
     ]));
-    for name in [
-        "JWT_SECRET: is not set",
-        "ALLOW_ANONYMOUS: got",
-        "ENCRYPTION_KEY: got a place",
-    ] {
+    for name in ["JWT_SECRET: is not set", "ALLOW_ANONYMOUS: got", "ENCRYPTION_KEY: got a place"] {
         assert!(text.contains(name), "{text}");
     }
     assert!(text.contains("TLS_CERT_FILE: is not set"), "{text}");
     assert!(text.contains("TLS_TERMINATED_UPSTREAM=true"), "{text}");
     for weak in ["tiny-key", "abababababababababababababababababab"] {
         let text = refusal(&production().with("JWT_SECRET", weak));
-        assert!(
-            text.starts_with("JWT_SECRET: got a value") && !text.contains(weak),
-            "{text}"
-        );
+        assert!(text.starts_with("JWT_SECRET: got a value") && !text.contains(weak), "{text}");
         let text = refusal(&production().with("JWT_SECRET_PREVIOUS", weak));
-        assert!(
-            text.starts_with("JWT_SECRET_PREVIOUS: got a value"),
-            "{text}"
-        );
+        assert!(text.starts_with("JWT_SECRET_PREVIOUS: got a value"), "{text}");
     }
     assert!(Config::from_source(&production()).is_ok());
 }
@@ -175,41 +136,13 @@ fn production_refuses_what_is_unsafe_all_at_once() {
 #[test]
 fn variables_that_contradict_each_other_are_refused() {
     let cases = [
-        (
-            "WS_PORT",
-            "8080",
-            "WS_PORT: got \"8080\", takes another port than PORT",
-        ),
-        (
-            "PROMETHEUS_PORT",
-            "8081",
-            "PROMETHEUS_PORT: got \"8081\", takes another port",
-        ),
-        (
-            "PONG_TIMEOUT_MS",
-            "25000",
-            "PONG_TIMEOUT_MS: got \"25000\", takes less than PING",
-        ),
-        (
-            "SHUTDOWN_SPREAD_MS",
-            "30001",
-            "SHUTDOWN_SPREAD_MS: got \"30001\", takes at most",
-        ),
-        (
-            "TLS_CERT_FILE",
-            "/proc/self/status",
-            "TLS_CERT_FILE: is set without TLS_KEY_FILE",
-        ),
-        (
-            "TLS_KEY_FILE",
-            "/proc/self/status",
-            "TLS_KEY_FILE: is set without TLS_CERT_FILE",
-        ),
-        (
-            "E2E_ENCRYPTION",
-            "required",
-            "E2E_ENCRYPTION: got \"required\", takes off or optional",
-        ),
+        ("WS_PORT", "8080", "WS_PORT: got \"8080\", takes another port than PORT"),
+        ("PROMETHEUS_PORT", "8081", "PROMETHEUS_PORT: got \"8081\", takes another port"),
+        ("PONG_TIMEOUT_MS", "25000", "PONG_TIMEOUT_MS: got \"25000\", takes less than PING"),
+        ("SHUTDOWN_SPREAD_MS", "30001", "SHUTDOWN_SPREAD_MS: got \"30001\", takes at most"),
+        ("TLS_CERT_FILE", "/proc/self/status", "TLS_CERT_FILE: is set without TLS_KEY_FILE"),
+        ("TLS_KEY_FILE", "/proc/self/status", "TLS_KEY_FILE: is set without TLS_CERT_FILE"),
+        ("E2E_ENCRYPTION", "required", "E2E_ENCRYPTION: got \"required\", takes off or optional"),
     ];
     for (name, value, expected) in cases {
         let text = refusal(&development().with(name, value));
@@ -219,10 +152,7 @@ fn variables_that_contradict_each_other_are_refused() {
         .with("JWKS_FILE", "/proc/self/status")
         .with("JWKS_URL", "https://veza.live/jwks.json");
     assert!(refusal(&both).starts_with("JWKS_FILE: is set together with JWKS_URL"));
-    let free = development()
-        .with("PORT", "0")
-        .with("WS_PORT", "0")
-        .with("PROMETHEUS_PORT", "0");
+    let free = development().with("PORT", "0").with("WS_PORT", "0").with("PROMETHEUS_PORT", "0");
     assert!(Config::from_source(&free).is_ok());
 }
 
@@ -235,13 +165,7 @@ fn addresses_are_limited_in_production_unless_a_proxy_hides_them() {
         .with("TLS_CERT_FILE", "/proc/self/status")
         .with("TLS_KEY_FILE", "/proc/self/status");
     let direct = Config::from_source(&direct).unwrap();
-    assert_eq!(
-        (
-            direct.limits.connections_per_ip,
-            direct.limits.connect_rate_per_ip
-        ),
-        (1000, 100)
-    );
+    assert_eq!((direct.limits.connections_per_ip, direct.limits.connect_rate_per_ip), (1000, 100));
 }
 
 #[test]
@@ -250,26 +174,15 @@ fn development_shares_one_generated_secret_and_a_weak_one_only_warns() {
     let source = Source::from_pairs([("DATA_DIR", folder.path().to_str().unwrap())]);
     let read_only = Config::from_source(&source).unwrap();
     assert_eq!(read_only.auth.secret_origin, SecretOrigin::MadeUp);
-    assert_eq!(
-        std::fs::read_dir(folder.path()).unwrap().count(),
-        0,
-        "reading makes nothing"
-    );
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "reading makes nothing");
 
     let first = Config::load(&source).unwrap();
     let second = Config::load(&source).unwrap();
-    assert_eq!(
-        first.auth.secret.expose_secret(),
-        second.auth.secret.expose_secret()
-    );
+    assert_eq!(first.auth.secret.expose_secret(), second.auth.secret.expose_secret());
     assert_eq!(first.auth.secret_origin, SecretOrigin::Shared);
 
     let weak = Config::load(&Source::from_pairs([("JWT_SECRET", "secret")])).unwrap();
-    assert!(
-        weak.warnings[0].starts_with("JWT_SECRET is a value shorter"),
-        "{:?}",
-        weak.warnings
-    );
+    assert!(weak.warnings[0].starts_with("JWT_SECRET is a value shorter"), "{:?}", weak.warnings);
 }
 
 #[test]

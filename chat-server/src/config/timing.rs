@@ -19,11 +19,7 @@ macro_rules! millis {
         #[doc = $help]
         pub static $name: Var = Var::new(
             stringify!($name),
-            Kind::Amount {
-                unit: Unit::Millis,
-                min: $min,
-                max: $max,
-            },
+            Kind::Amount { unit: Unit::Millis, min: $min, max: $max },
             Fallback::Value($default),
             $help,
         );

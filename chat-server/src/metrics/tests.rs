@@ -84,10 +84,7 @@ fn a_close_code_nobody_knows_is_counted_as_other() {
         metrics.disconnected(ending);
     }
     for code in ["3008", "other", "client"] {
-        assert_line(
-            &handles,
-            &format!("chat_disconnects_total{{code=\"{code}\"}} 1"),
-        );
+        assert_line(&handles, &format!("chat_disconnects_total{{code=\"{code}\"}} 1"));
     }
 }
 

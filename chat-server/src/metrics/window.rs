@@ -33,19 +33,11 @@ impl SuccessWindow {
     /// Takes the totals as they stand and returns the rate over the window, 0 to 1.
     pub(super) fn observe(&mut self, now: Instant, totals: Totals) -> f64 {
         // The base is the youngest mark that lies at least a window back.
-        while self
-            .marks
-            .get(1)
-            .is_some_and(|(at, _)| now.duration_since(*at) >= WINDOW)
-        {
+        while self.marks.get(1).is_some_and(|(at, _)| now.duration_since(*at) >= WINDOW) {
             self.marks.pop_front();
         }
         let (_, base) = *self.marks.front().unwrap_or(&(now, Totals::default()));
-        if self
-            .marks
-            .back()
-            .is_none_or(|(at, _)| now.duration_since(*at) >= MARK_INTERVAL)
-        {
+        if self.marks.back().is_none_or(|(at, _)| now.duration_since(*at) >= MARK_INTERVAL) {
             if self.marks.is_empty() {
                 // The start itself: what came before the first observation belongs to the window.
                 self.marks.push_back((now, Totals::default()));
@@ -54,11 +46,7 @@ impl SuccessWindow {
         }
         let due = totals.due.saturating_sub(base.due);
         let done = totals.done.saturating_sub(base.done);
-        if due == 0 {
-            1.0
-        } else {
-            (done as f64 / due as f64).min(1.0)
-        }
+        if due == 0 { 1.0 } else { (done as f64 / due as f64).min(1.0) }
     }
 }
 
@@ -84,26 +72,11 @@ mod tests {
         let mut window = SuccessWindow::default();
         let start = Instant::now();
         assert_eq!(window.observe(start, Totals { due: 100, done: 90 }), 0.9);
-        assert_eq!(
-            window.observe(
-                at(start, 5),
-                Totals {
-                    due: 200,
-                    done: 190
-                }
-            ),
-            0.95
-        );
-        let mut totals = Totals {
-            due: 200,
-            done: 190,
-        };
+        assert_eq!(window.observe(at(start, 5), Totals { due: 200, done: 190 }), 0.95);
+        let mut totals = Totals { due: 200, done: 190 };
         let mut rates = Vec::new();
         for step in 2..70 {
-            totals = Totals {
-                due: totals.due + 100,
-                done: totals.done + 100,
-            };
+            totals = Totals { due: totals.due + 100, done: totals.done + 100 };
             rates.push(window.observe(at(start, step * 5), totals));
         }
         assert!(rates.iter().take(55).all(|rate| *rate < 1.0), "{rates:?}");
@@ -116,13 +89,7 @@ mod tests {
         let start = Instant::now();
         for tenth in 0..10_000 {
             let now = start + Duration::from_millis(100 * tenth);
-            window.observe(
-                now,
-                Totals {
-                    due: tenth,
-                    done: tenth,
-                },
-            );
+            window.observe(now, Totals { due: tenth, done: tenth });
         }
         assert!(window.marks.len() <= 62, "{}", window.marks.len());
     }
@@ -130,9 +97,6 @@ mod tests {
     #[test]
     fn more_done_than_due_is_not_more_than_all() {
         let mut window = SuccessWindow::default();
-        assert_eq!(
-            window.observe(Instant::now(), Totals { due: 10, done: 11 }),
-            1.0
-        );
+        assert_eq!(window.observe(Instant::now(), Totals { due: 10, done: 11 }), 1.0);
     }
 }

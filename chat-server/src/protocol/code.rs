@@ -101,10 +101,7 @@ impl ErrorCode {
     /// Whether the same command may succeed later without any change.
     #[must_use]
     pub const fn is_temporary(self) -> bool {
-        matches!(
-            self,
-            Self::Internal | Self::TooManyRequests | Self::StoreUnavailable
-        )
+        matches!(self, Self::Internal | Self::TooManyRequests | Self::StoreUnavailable)
     }
 }
 
@@ -176,25 +173,13 @@ mod tests {
     #[test]
     fn codes_are_distinct_ordered_and_never_without_words() {
         let tables: [Vec<(u32, &str)>; 3] = [
-            ErrorCode::ALL
-                .iter()
-                .map(|c| (c.code(), c.message()))
-                .collect(),
-            DisconnectCode::ALL
-                .iter()
-                .map(|c| (c.code(), c.reason()))
-                .collect(),
-            UnsubscribeCode::ALL
-                .iter()
-                .map(|c| (c.code(), c.reason()))
-                .collect(),
+            ErrorCode::ALL.iter().map(|c| (c.code(), c.message())).collect(),
+            DisconnectCode::ALL.iter().map(|c| (c.code(), c.reason())).collect(),
+            UnsubscribeCode::ALL.iter().map(|c| (c.code(), c.reason())).collect(),
         ];
         for table in tables {
             assert!(table.is_sorted_by(|a, b| a.0 < b.0), "{table:?}");
-            assert!(
-                table.iter().all(|(_, words)| !words.is_empty()),
-                "{table:?}"
-            );
+            assert!(table.iter().all(|(_, words)| !words.is_empty()), "{table:?}");
         }
     }
 

@@ -43,11 +43,7 @@ pub enum DecodeError {
 /// lines between JSON messages are skipped.
 #[must_use]
 pub const fn decode(encoding: Encoding, frame: &[u8]) -> Decoder<'_> {
-    Decoder {
-        encoding,
-        rest: frame,
-        state: State::Start,
-    }
+    Decoder { encoding, rest: frame, state: State::Start }
 }
 
 /// The messages of one frame, in order. Ends after [`DecodeError::Disconnect`].

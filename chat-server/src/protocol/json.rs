@@ -141,41 +141,21 @@ mod tests {
 
     #[test]
     fn a_value_is_kept_as_it_was_written() {
-        for text in [
-            "null",
-            "0",
-            "-1.50e2",
-            "\"a\\nb\"",
-            "[]",
-            "{\"a\": [1, {\"b\":null}]}",
-        ] {
+        for text in ["null", "0", "-1.50e2", "\"a\\nb\"", "[]", "{\"a\": [1, {\"b\":null}]}"] {
             assert_eq!(parsed(text).as_deref(), Some(text));
         }
     }
 
     #[test]
     fn line_breaks_between_tokens_are_dropped() {
-        assert_eq!(
-            parsed("\r\n{\n \"a\":\r 1\n}\n").as_deref(),
-            Some("{ \"a\": 1}")
-        );
+        assert_eq!(parsed("\r\n{\n \"a\":\r 1\n}\n").as_deref(), Some("{ \"a\": 1}"));
     }
 
     #[test]
     fn anything_but_one_value_is_refused() {
-        for text in [
-            "",
-            " ",
-            "{",
-            "}",
-            "1 2",
-            "{}{}",
-            "nul",
-            "'a'",
-            "{a:1}",
-            "\"a\nb\"",
-            "\u{feff}1",
-        ] {
+        for text in
+            ["", " ", "{", "}", "1 2", "{}{}", "nul", "'a'", "{a:1}", "\"a\nb\"", "\u{feff}1"]
+        {
             assert_eq!(parsed(text), None, "{text:?}");
         }
         assert_eq!(Json::parse(b"\"\xff\""), Err(NotJson));
@@ -196,10 +176,7 @@ mod tests {
 
     #[test]
     fn debug_output_hides_the_content() {
-        assert_eq!(
-            format!("{:?}", Json::parse(b"\"secret\"").unwrap()),
-            "Json(8 bytes)"
-        );
+        assert_eq!(format!("{:?}", Json::parse(b"\"secret\"").unwrap()), "Json(8 bytes)");
     }
 
     proptest! {

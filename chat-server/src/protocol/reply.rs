@@ -28,10 +28,7 @@ impl Reply {
     /// A command that was refused.
     #[must_use]
     pub const fn error(id: u32, error: ErrorReply) -> Self {
-        Self {
-            id,
-            body: Err(error),
-        }
+        Self { id, body: Err(error) }
     }
 }
 
@@ -148,13 +145,7 @@ impl Publication {
     /// A publication with nothing but its data.
     #[must_use]
     pub const fn new(data: Json) -> Self {
-        Self {
-            data,
-            info: None,
-            offset: 0,
-            tags: BTreeMap::new(),
-            time_ms: 0,
-        }
+        Self { data, info: None, offset: 0, tags: BTreeMap::new(), time_ms: 0 }
     }
 }
 

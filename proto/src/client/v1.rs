@@ -2,10 +2,7 @@
 
 use std::fmt;
 
-#[expect(
-    clippy::doc_markdown,
-    reason = "the comments are written for .proto readers"
-)]
+#[expect(clippy::doc_markdown, reason = "the comments are written for .proto readers")]
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/veza.client.v1.rs"));
 }
@@ -41,27 +38,11 @@ mod tests {
     #[test]
     fn debug_output_shows_no_secret() {
         let token = "token-7f3a".to_owned();
-        let request = ConnectRequest {
-            token: token.clone(),
-            ..Default::default()
-        };
-        let command = Command {
-            id: 1,
-            connect: Some(request),
-            ..Default::default()
-        };
-        let result = ConnectResult {
-            session: token.clone(),
-            ..Default::default()
-        };
-        let emulation = EmulationRequest {
-            session: token,
-            ..Default::default()
-        };
+        let request = ConnectRequest { token: token.clone(), ..Default::default() };
+        let command = Command { id: 1, connect: Some(request), ..Default::default() };
+        let result = ConnectResult { session: token.clone(), ..Default::default() };
+        let emulation = EmulationRequest { session: token, ..Default::default() };
         let output = format!("{command:?} {result:?} {emulation:?}");
-        assert!(
-            output.contains("ConnectRequest") && !output.contains("7f3a"),
-            "{output}"
-        );
+        assert!(output.contains("ConnectRequest") && !output.contains("7f3a"), "{output}");
     }
 }

@@ -57,12 +57,7 @@ impl KeyServer {
         let router = Router::new().route("/keys", get(handler));
         let mut server = JoinSet::new();
         server.spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self {
-            url,
-            answer,
-            asked,
-            _server: server,
-        }
+        Self { url, answer, asked, _server: server }
     }
 
     fn answers(&self, answer: Answer) {
@@ -75,18 +70,12 @@ impl KeyServer {
 
     /// Waits until the server has been asked `count` times.
     async fn asked_times(&mut self, count: usize) {
-        deadline(self.asked.wait_for(|asked| *asked >= count))
-            .await
-            .unwrap();
+        deadline(self.asked.wait_for(|asked| *asked >= count)).await.unwrap();
     }
 
     fn verifier(&self) -> Arc<Verifier> {
         let jwks = Some(JwksSource::Url(self.url.clone()));
-        Verifier::new(Config {
-            jwks,
-            ..Config::default()
-        })
-        .unwrap()
+        Verifier::new(Config { jwks, ..Config::default() }).unwrap()
     }
 }
 
@@ -105,9 +94,7 @@ async fn respond(answer: Answer) -> Response {
         Answer::Dribble => {
             use futures_util::StreamExt as _;
             let start = futures_util::stream::iter([Ok::<_, std::io::Error>("{\"keys\":")]);
-            Response::new(Body::from_stream(
-                start.chain(futures_util::stream::pending()),
-            ))
+            Response::new(Body::from_stream(start.chain(futures_util::stream::pending())))
         }
     }
 }
@@ -148,10 +135,7 @@ async fn rotation_is_followed_in_both_directions() {
 
     // A key not seen before is asked for, but not within ten seconds of the last fetch.
     server.answers(Answer::Ok(jwks([&old, &new])));
-    assert_eq!(
-        verify(&verifier, &new_token).await,
-        Err(TokenError::UnknownKey)
-    );
+    assert_eq!(verify(&verifier, &new_token).await, Err(TokenError::UnknownKey));
     pass(Duration::from_secs(10)).await;
     assert!(verify(&verifier, &new_token).await.is_ok());
     assert!(verify(&verifier, &old_token).await.is_ok());
@@ -169,10 +153,7 @@ async fn rotation_is_followed_in_both_directions() {
         }
     })
     .await;
-    assert_eq!(
-        verify(&verifier, &old_token).await,
-        Err(TokenError::UnknownKey)
-    );
+    assert_eq!(verify(&verifier, &old_token).await, Err(TokenError::UnknownKey));
     assert!(verify(&verifier, &new_token).await.is_ok());
 }
 
@@ -226,10 +207,7 @@ async fn without_any_keys_the_answer_is_that_they_are_unavailable() {
     assert_eq!(waiting.await, Err(TokenError::KeysUnavailable));
     time::resume();
     server.answers(Answer::Ok(issuer.jwks()));
-    assert_eq!(
-        verify(&verifier, &token).await,
-        Err(TokenError::KeysUnavailable)
-    );
+    assert_eq!(verify(&verifier, &token).await, Err(TokenError::KeysUnavailable));
     pass(Duration::from_secs(10)).await;
     assert!(verify(&verifier, &token).await.is_ok());
 }
@@ -242,10 +220,7 @@ async fn nonsense_keeps_the_old_keys_for_a_day_and_no_longer() {
         Answer::Ok("<html>maintenance</html>".to_owned()),
         Answer::Ok("{}".to_owned()),
         Answer::Ok(many),
-        Answer::Ok(format!(
-            "{{\"keys\":[],\"pad\":\"{}\"}}",
-            "x".repeat(256 * 1024)
-        )),
+        Answer::Ok(format!("{{\"keys\":[],\"pad\":\"{}\"}}", "x".repeat(256 * 1024))),
         Answer::Status(500),
         Answer::Status(302),
     ] {
@@ -297,11 +272,7 @@ async fn a_key_set_file_is_read_again_when_it_changes() {
     let path = folder.path().join("keys.json");
     std::fs::write(&path, old.jwks()).unwrap();
     let jwks = Some(JwksSource::File(path.clone()));
-    let verifier = Verifier::new(Config {
-        jwks,
-        ..Config::default()
-    })
-    .unwrap();
+    let verifier = Verifier::new(Config { jwks, ..Config::default() }).unwrap();
     let second = Duration::from_secs(1);
     assert!(verify(&verifier, &token(&old)).await.is_ok());
 
@@ -310,10 +281,7 @@ async fn a_key_set_file_is_read_again_when_it_changes() {
     std::fs::rename(&next, &path).unwrap();
     pass(second).await;
     assert!(verify(&verifier, &token(&new)).await.is_ok());
-    assert_eq!(
-        verify(&verifier, &token(&old)).await,
-        Err(TokenError::UnknownKey)
-    );
+    assert_eq!(verify(&verifier, &token(&old)).await, Err(TokenError::UnknownKey));
 
     std::fs::write(&path, "half a fi").unwrap();
     pass(second).await;

@@ -42,11 +42,7 @@ pub fn decode_emulation(encoding: Encoding, body: &[u8]) -> Result<EmulationRequ
         Encoding::Json => {
             let body: Body = serde_json::from_slice(body).map_err(|_error| NotEmulation)?;
             let data = body.data.unwrap_or_default().into();
-            (
-                body.node.unwrap_or_default(),
-                body.session.unwrap_or_default(),
-                data,
-            )
+            (body.node.unwrap_or_default(), body.session.unwrap_or_default(), data)
         }
         Encoding::Protobuf => {
             let body = v1::EmulationRequest::decode(body).map_err(|_error| NotEmulation)?;
@@ -56,9 +52,5 @@ pub fn decode_emulation(encoding: Encoding, body: &[u8]) -> Result<EmulationRequ
     if session.is_empty() {
         return Err(NotEmulation);
     }
-    Ok(EmulationRequest {
-        node,
-        session: session.into(),
-        data,
-    })
+    Ok(EmulationRequest { node, session: session.into(), data })
 }

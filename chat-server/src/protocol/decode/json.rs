@@ -42,11 +42,7 @@ fn message(line: &[u8]) -> Result<Incoming, DecodeError> {
     };
     match envelope {
         Envelope { is_empty: true, .. } => Ok(Incoming::Pong),
-        Envelope {
-            id,
-            request: Some((name, body)),
-            ..
-        } => command(id, request(name, body)),
+        Envelope { id, request: Some((name, body)), .. } => command(id, request(name, body)),
         Envelope { request: None, .. } => Err(Nonsense.into()),
     }
 }
@@ -140,11 +136,7 @@ impl<'de> Visitor<'de> for EnvelopeVisitor {
                 }
             }
         }
-        Ok(Envelope {
-            id: id.flatten().unwrap_or_default(),
-            request,
-            is_empty,
-        })
+        Ok(Envelope { id: id.flatten().unwrap_or_default(), request, is_empty })
     }
 }
 
@@ -156,37 +148,24 @@ fn request(name: Name, body: &RawValue) -> Result<Request, ErrorReply> {
             let subscribe = read::<SubscribeBody<'_>>(name, body)?.into_subscribe(None)?;
             Ok(Request::Subscribe(Box::new(subscribe)))
         }
-        Name::Unsubscribe => Ok(Request::Unsubscribe {
-            channel: channel(name, body)?,
-        }),
+        Name::Unsubscribe => Ok(Request::Unsubscribe { channel: channel(name, body)? }),
         Name::Publish => read::<PublishBody<'_>>(name, body)?.into_request(),
-        Name::Presence => Ok(Request::Presence {
-            channel: channel(name, body)?,
-        }),
-        Name::PresenceStats => Ok(Request::PresenceStats {
-            channel: channel(name, body)?,
-        }),
+        Name::Presence => Ok(Request::Presence { channel: channel(name, body)? }),
+        Name::PresenceStats => Ok(Request::PresenceStats { channel: channel(name, body)? }),
         Name::History => Ok(read::<HistoryBody>(name, body)?.into_request()),
         Name::Ping => read::<EmptyBody>(name, body).map(|_| Request::Ping),
         Name::Send => {
             let body = read::<DataBody<'_>>(name, body)?;
-            Ok(Request::Send {
-                data: optional_data("send.data", raw(body.data))?,
-            })
+            Ok(Request::Send { data: optional_data("send.data", raw(body.data))? })
         }
         Name::Rpc => {
             let body = read::<DataBody<'_>>(name, body)?;
             let data = optional_data("rpc.data", raw(body.data))?;
-            Ok(Request::Rpc {
-                method: body.method.unwrap_or_default(),
-                data,
-            })
+            Ok(Request::Rpc { method: body.method.unwrap_or_default(), data })
         }
         Name::Refresh => {
             let body = read::<TokenBody>(name, body)?;
-            Ok(Request::Refresh {
-                token: body.token.and_then(secret),
-            })
+            Ok(Request::Refresh { token: body.token.and_then(secret) })
         }
         Name::SubRefresh => read::<TokenBody>(name, body)?.into_sub_refresh(),
         // The envelope keeps neither as a request.
@@ -302,12 +281,10 @@ struct TokenBody {
 impl ConnectBody<'_> {
     fn into_request(self) -> Result<Request, ErrorReply> {
         let subs = self.subs.unwrap_or_default().into_iter();
-        let veza = self
-            .veza
-            .map_or_else(Extensions::default, |veza| Extensions {
-                lag: veza.lag.unwrap_or_default(),
-                after: veza.after.unwrap_or_default(),
-            });
+        let veza = self.veza.map_or_else(Extensions::default, |veza| Extensions {
+            lag: veza.lag.unwrap_or_default(),
+            after: veza.after.unwrap_or_default(),
+        });
         Ok(Request::Connect(Box::new(Connect {
             token: self.token.and_then(secret),
             data: optional_data("connect.data", raw(self.data))?,
@@ -347,10 +324,7 @@ impl PublishBody<'_> {
     fn into_request(self) -> Result<Request, ErrorReply> {
         ordinary_kind("publish.type", self.r#type.unwrap_or_default())?;
         let data = required_data("publish.data", raw(self.data))?;
-        Ok(Request::Publish {
-            channel: self.channel.unwrap_or_default(),
-            data,
-        })
+        Ok(Request::Publish { channel: self.channel.unwrap_or_default(), data })
     }
 }
 

@@ -45,44 +45,21 @@ fn message(bytes: &[u8]) -> Result<Incoming, DecodeError> {
 fn requests(message: v1::Command) -> [Option<Result<Request, ErrorReply>>; 12] {
     [
         message.connect.map(connect),
-        message
-            .subscribe
-            .map(|body| Ok(Request::Subscribe(Box::new(subscribe(body, None)?)))),
-        message.unsubscribe.map(|body| {
-            Ok(Request::Unsubscribe {
-                channel: body.channel,
-            })
-        }),
+        message.subscribe.map(|body| Ok(Request::Subscribe(Box::new(subscribe(body, None)?)))),
+        message.unsubscribe.map(|body| Ok(Request::Unsubscribe { channel: body.channel })),
         message.publish.map(publish),
-        message.presence.map(|body| {
-            Ok(Request::Presence {
-                channel: body.channel,
-            })
-        }),
-        message.presence_stats.map(|body| {
-            Ok(Request::PresenceStats {
-                channel: body.channel,
-            })
-        }),
+        message.presence.map(|body| Ok(Request::Presence { channel: body.channel })),
+        message.presence_stats.map(|body| Ok(Request::PresenceStats { channel: body.channel })),
         message.history.map(|body| Ok(history(body))),
         message.ping.map(|_| Ok(Request::Ping)),
-        message.send.map(|body| {
-            Ok(Request::Send {
-                data: optional_data("send.data", Some(&body.data))?,
-            })
-        }),
+        message
+            .send
+            .map(|body| Ok(Request::Send { data: optional_data("send.data", Some(&body.data))? })),
         message.rpc.map(|body| {
             let data = optional_data("rpc.data", Some(&body.data))?;
-            Ok(Request::Rpc {
-                method: body.method,
-                data,
-            })
+            Ok(Request::Rpc { method: body.method, data })
         }),
-        message.refresh.map(|body| {
-            Ok(Request::Refresh {
-                token: secret(body.token),
-            })
-        }),
+        message.refresh.map(|body| Ok(Request::Refresh { token: secret(body.token) })),
         message.sub_refresh.map(sub_refresh),
     ]
 }
@@ -100,10 +77,7 @@ fn connect(body: v1::ConnectRequest) -> Result<Request, ErrorReply> {
             .map(|(channel, body)| subscribe(body, Some(channel)))
             .collect::<Result<_, ErrorReply>>()?,
         flag: body.flag,
-        veza: Extensions {
-            lag: veza.lag,
-            after: veza.after,
-        },
+        veza: Extensions { lag: veza.lag, after: veza.after },
     })))
 }
 
@@ -129,28 +103,19 @@ fn subscribe(body: v1::SubscribeRequest, key: Option<String>) -> Result<Subscrib
 fn publish(body: v1::PublishRequest) -> Result<Request, ErrorReply> {
     ordinary_kind("publish.type", body.r#type)?;
     let data = required_data("publish.data", Some(&body.data))?;
-    Ok(Request::Publish {
-        channel: body.channel,
-        data,
-    })
+    Ok(Request::Publish { channel: body.channel, data })
 }
 
 fn history(body: v1::HistoryRequest) -> Request {
     Request::History(History {
         channel: body.channel,
         limit: body.limit,
-        since: body.since.map(|since| Position {
-            offset: since.offset,
-            epoch: since.epoch.into(),
-        }),
+        since: body.since.map(|since| Position { offset: since.offset, epoch: since.epoch.into() }),
         reverse: body.reverse,
     })
 }
 
 fn sub_refresh(body: v1::SubRefreshRequest) -> Result<Request, ErrorReply> {
     ordinary_kind("sub_refresh.type", body.r#type)?;
-    Ok(Request::SubRefresh {
-        channel: body.channel,
-        token: secret(body.token),
-    })
+    Ok(Request::SubRefresh { channel: body.channel, token: secret(body.token) })
 }

@@ -47,9 +47,7 @@ pub(super) fn push(push: &Push, out: &mut Vec<u8>) {
         message.text("channel", channel);
     }
     match push {
-        Push::Pub {
-            publication: item, ..
-        } => publication(item, message.object("pub")),
+        Push::Pub { publication: item, .. } => publication(item, message.object("pub")),
         Push::Join { info, .. } => client_info(info, message.object("join").object("info")),
         Push::Leave { info, .. } => client_info(info, message.object("leave").object("info")),
         Push::Unsubscribe { code, .. } => {
@@ -57,14 +55,7 @@ pub(super) fn push(push: &Push, out: &mut Vec<u8>) {
             body.number("code", code.code());
             body.text("reason", code.reason());
         }
-        Push::Subscribe {
-            recoverable,
-            positioned,
-            epoch,
-            offset,
-            data,
-            ..
-        } => {
+        Push::Subscribe { recoverable, positioned, epoch, offset, data, .. } => {
             let mut body = message.object("subscribe");
             body.flag_if_set("recoverable", *recoverable);
             body.flag_if_set("positioned", *positioned);
@@ -81,9 +72,7 @@ pub(super) fn push(push: &Push, out: &mut Vec<u8>) {
             body.number_if_any("after_ms", after_ms.unwrap_or_default());
         }
         Push::Refresh { ttl } => expires(*ttl, &mut message.object("refresh")),
-        Push::Lag {
-            from, to, epoch, ..
-        } => {
+        Push::Lag { from, to, epoch, .. } => {
             let mut body = message.object("lag");
             body.number("from", from);
             body.number("to", to);

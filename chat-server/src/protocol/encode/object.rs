@@ -17,10 +17,7 @@ pub(super) struct Object<'a> {
 impl<'a> Object<'a> {
     pub(super) fn open(out: &'a mut Vec<u8>) -> Self {
         out.push(b'{');
-        Self {
-            out,
-            is_empty: true,
-        }
+        Self { out, is_empty: true }
     }
 
     /// A key of ours: a plain word.

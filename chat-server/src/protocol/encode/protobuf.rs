@@ -21,10 +21,7 @@ pub(super) fn reply(reply: &Reply, out: &mut Vec<u8>) {
         Ok(ReplyBody::Unsubscribe) => Body::Unsubscribe(v1::UnsubscribeResult {}),
         Ok(ReplyBody::Publish(result)) => Body::Publish(publish(result)),
         Ok(ReplyBody::Presence(clients)) => Body::Presence(v1::PresenceResult {
-            presence: clients
-                .iter()
-                .map(|(id, info)| (id.to_string(), client(info)))
-                .collect(),
+            presence: clients.iter().map(|(id, info)| (id.to_string(), client(info))).collect(),
         }),
         Ok(ReplyBody::PresenceStats(result)) => Body::PresenceStats(v1::PresenceStatsResult {
             num_clients: result.num_clients,
@@ -32,57 +29,36 @@ pub(super) fn reply(reply: &Reply, out: &mut Vec<u8>) {
         }),
         Ok(ReplyBody::History(result)) => Body::History(history(result)),
         Ok(ReplyBody::Ping) => Body::Ping(v1::PingResult {}),
-        Ok(ReplyBody::Rpc { data }) => Body::Rpc(v1::RpcResult {
-            data: payload(data.as_ref()),
-        }),
+        Ok(ReplyBody::Rpc { data }) => Body::Rpc(v1::RpcResult { data: payload(data.as_ref()) }),
         Ok(ReplyBody::Refresh(result)) => Body::Refresh(refresh(result)),
         Ok(ReplyBody::SubRefresh { ttl }) => {
             let (expires, ttl) = expires(*ttl);
             Body::SubRefresh(v1::SubRefreshResult { expires, ttl })
         }
     };
-    write(
-        &v1::Reply {
-            id: reply.id,
-            body: Some(body),
-        },
-        out,
-    );
+    write(&v1::Reply { id: reply.id, body: Some(body) }, out);
 }
 
 pub(super) fn push(push: &Push, out: &mut Vec<u8>) {
     use v1::push::Body;
     let body = match push {
-        Push::Pub {
-            publication: item, ..
-        } => Body::Pub(publication(item)),
-        Push::Join { info, .. } => Body::Join(v1::Join {
-            info: Some(client(info)),
-        }),
-        Push::Leave { info, .. } => Body::Leave(v1::Leave {
-            info: Some(client(info)),
-        }),
+        Push::Pub { publication: item, .. } => Body::Pub(publication(item)),
+        Push::Join { info, .. } => Body::Join(v1::Join { info: Some(client(info)) }),
+        Push::Leave { info, .. } => Body::Leave(v1::Leave { info: Some(client(info)) }),
         Push::Unsubscribe { code, .. } => Body::Unsubscribe(v1::Unsubscribe {
             code: code.code(),
             reason: code.reason().to_owned(),
         }),
-        Push::Subscribe {
-            recoverable,
-            positioned,
-            epoch,
-            offset,
-            data,
-            ..
-        } => Body::Subscribe(v1::Subscribe {
-            recoverable: *recoverable,
-            epoch: epoch.to_string(),
-            offset: *offset,
-            positioned: *positioned,
-            data: payload(data.as_ref()),
-        }),
-        Push::Message { data } => Body::Message(v1::Message {
-            data: data.bytes().clone(),
-        }),
+        Push::Subscribe { recoverable, positioned, epoch, offset, data, .. } => {
+            Body::Subscribe(v1::Subscribe {
+                recoverable: *recoverable,
+                epoch: epoch.to_string(),
+                offset: *offset,
+                positioned: *positioned,
+                data: payload(data.as_ref()),
+            })
+        }
+        Push::Message { data } => Body::Message(v1::Message { data: data.bytes().clone() }),
         Push::Disconnect { code, after_ms } => Body::Disconnect(v1::Disconnect {
             code: code.code(),
             reason: code.reason().to_owned(),
@@ -93,13 +69,9 @@ pub(super) fn push(push: &Push, out: &mut Vec<u8>) {
             let (expires, ttl) = expires(*ttl);
             Body::Refresh(v1::Refresh { expires, ttl })
         }
-        Push::Lag {
-            from, to, epoch, ..
-        } => Body::Lag(v1::Lag {
-            from: *from,
-            to: *to,
-            epoch: epoch.to_string(),
-        }),
+        Push::Lag { from, to, epoch, .. } => {
+            Body::Lag(v1::Lag { from: *from, to: *to, epoch: epoch.to_string() })
+        }
     };
     write_push(push.channel().unwrap_or_default(), body, out);
 }
@@ -109,23 +81,12 @@ pub(super) fn publication_push(channel: &str, item: &Publication, out: &mut Vec<
 }
 
 fn write_push(channel: &str, body: v1::push::Body, out: &mut Vec<u8>) {
-    let push = v1::Push {
-        channel: channel.to_owned(),
-        body: Some(body),
-    };
-    write(
-        &v1::Reply {
-            id: 0,
-            body: Some(v1::reply::Body::Push(push)),
-        },
-        out,
-    );
+    let push = v1::Push { channel: channel.to_owned(), body: Some(body) };
+    write(&v1::Reply { id: 0, body: Some(v1::reply::Body::Push(push)) }, out);
 }
 
 fn write(message: &v1::Reply, out: &mut Vec<u8>) {
-    message
-        .encode_length_delimited(out)
-        .expect("a Vec takes every write");
+    message.encode_length_delimited(out).expect("a Vec takes every write");
 }
 
 fn expires(ttl: Option<u32>) -> (bool, u32) {
@@ -163,9 +124,7 @@ fn connect(result: &ConnectResult) -> v1::ConnectResult {
         expires,
         ttl,
         data: payload(result.data.as_ref()),
-        subs: subs
-            .map(|(channel, result)| (channel.to_string(), subscribe(result)))
-            .collect(),
+        subs: subs.map(|(channel, result)| (channel.to_string(), subscribe(result))).collect(),
         ping: result.ping_interval,
         pong: result.pong,
         session: result.session.to_string(),

@@ -76,19 +76,13 @@ fn full_connect() -> ConnectResult {
         version: "0.1.0".into(),
         ttl: Some(3600),
         data: Some(json("[1]")),
-        subs: vec![
-            ("news".into(), news),
-            ("a\"b".into(), SubscribeResult::default()),
-        ],
+        subs: vec![("news".into(), news), ("a\"b".into(), SubscribeResult::default())],
         ping_interval: 25,
         pong: true,
         session: "s3cr3t".into(),
         node: "n1".into(),
         time_ms: 1_700_000_000_000,
-        veza: Extensions {
-            lag: true,
-            after: true,
-        },
+        veza: Extensions { lag: true, after: true },
     }
 }
 
@@ -160,37 +154,22 @@ fn a_subscribe_reply() {
 
 #[test]
 fn an_expiring_token_never_has_a_ttl_of_zero() {
-    reply_is(
-        ReplyBody::SubRefresh { ttl: Some(0) },
-        r#""sub_refresh":{"expires":true,"ttl":1}"#,
-    );
+    reply_is(ReplyBody::SubRefresh { ttl: Some(0) }, r#""sub_refresh":{"expires":true,"ttl":1}"#);
 }
 
 #[test]
 fn replies_with_little_in_them() {
     reply_is(ReplyBody::Unsubscribe, r#""unsubscribe":{}"#);
-    reply_is(
-        ReplyBody::Publish(PublishResult::default()),
-        r#""publish":{}"#,
-    );
-    reply_is(
-        ReplyBody::Presence(Vec::new()),
-        r#""presence":{"presence":{}}"#,
-    );
+    reply_is(ReplyBody::Publish(PublishResult::default()), r#""publish":{}"#);
+    reply_is(ReplyBody::Presence(Vec::new()), r#""presence":{"presence":{}}"#);
     reply_is(
         ReplyBody::PresenceStats(PresenceStatsResult::default()),
         r#""presence_stats":{"num_clients":0,"num_users":0}"#,
     );
-    reply_is(
-        ReplyBody::History(HistoryResult::default()),
-        r#""history":{}"#,
-    );
+    reply_is(ReplyBody::History(HistoryResult::default()), r#""history":{}"#);
     reply_is(ReplyBody::Ping, r#""ping":{}"#);
     reply_is(ReplyBody::Rpc { data: None }, r#""rpc":{}"#);
-    reply_is(
-        ReplyBody::Refresh(RefreshResult::default()),
-        r#""refresh":{}"#,
-    );
+    reply_is(ReplyBody::Refresh(RefreshResult::default()), r#""refresh":{}"#);
     reply_is(ReplyBody::SubRefresh { ttl: None }, r#""sub_refresh":{}"#);
 }
 
@@ -201,37 +180,19 @@ fn replies_with_something_in_them() {
         r#""publish":{"offset":9,"epoch":"e","id":"m1","duplicate":true,"status":"accepted"}"#,
     );
     reply_is(
-        ReplyBody::Presence(vec![
-            ("c0".into(), ClientInfo::default()),
-            ("c1".into(), ann()),
-        ]),
+        ReplyBody::Presence(vec![("c0".into(), ClientInfo::default()), ("c1".into(), ann())]),
         &format!(r#""presence":{{"presence":{{"c0":{{"user":"","client":""}},"c1":{ANN}}}}}"#),
     );
     reply_is(
-        ReplyBody::PresenceStats(PresenceStatsResult {
-            num_clients: 3,
-            num_users: 2,
-        }),
+        ReplyBody::PresenceStats(PresenceStatsResult { num_clients: 3, num_users: 2 }),
         r#""presence_stats":{"num_clients":3,"num_users":2}"#,
     );
-    let publications = vec![Publication {
-        offset: 2,
-        ..Publication::new(json("1"))
-    }];
+    let publications = vec![Publication { offset: 2, ..Publication::new(json("1")) }];
     reply_is(
-        ReplyBody::History(HistoryResult {
-            publications,
-            epoch: "e".into(),
-            offset: 2,
-        }),
+        ReplyBody::History(HistoryResult { publications, epoch: "e".into(), offset: 2 }),
         r#""history":{"publications":[{"data":1,"offset":2}],"epoch":"e","offset":2}"#,
     );
-    reply_is(
-        ReplyBody::Rpc {
-            data: Some(json("[]")),
-        },
-        r#""rpc":{"data":[]}"#,
-    );
+    reply_is(ReplyBody::Rpc { data: Some(json("[]")) }, r#""rpc":{"data":[]}"#);
     reply_is(
         ReplyBody::Refresh(RefreshResult {
             client: "c1".into(),
@@ -256,12 +217,7 @@ fn an_error_has_a_code_and_a_message_and_what_else_is_known() {
             "reason":"publish_rate","retry_after_ms":250,"field":"publish","limit":100,"got":0}}"#
         )
     );
-    assert_eq!(
-        ErrorReply::new(ErrorCode::NotFound)
-            .with_message("")
-            .message,
-        "not found"
-    );
+    assert_eq!(ErrorReply::new(ErrorCode::NotFound).with_message("").message, "not found");
 }
 
 #[test]
@@ -269,38 +225,23 @@ fn pushes_of_a_channel() {
     let channel: std::sync::Arc<str> = "news".into();
     let publication = Publication::new(json("{}"));
     push_is(
-        &Push::Pub {
-            channel: channel.clone(),
-            publication,
-        },
+        &Push::Pub { channel: channel.clone(), publication },
         r#""channel":"news","pub":{"data":{}}"#,
     );
     push_is(
-        &Push::Pub {
-            channel: channel.clone(),
-            publication: full_publication(),
-        },
+        &Push::Pub { channel: channel.clone(), publication: full_publication() },
         &format!(r#""channel":"news","pub":{FULL_PUBLICATION}"#),
     );
     push_is(
-        &Push::Join {
-            channel: channel.clone(),
-            info: ann(),
-        },
+        &Push::Join { channel: channel.clone(), info: ann() },
         &format!(r#""channel":"news","join":{{"info":{ANN}}}"#),
     );
     push_is(
-        &Push::Leave {
-            channel: channel.clone(),
-            info: ClientInfo::default(),
-        },
+        &Push::Leave { channel: channel.clone(), info: ClientInfo::default() },
         r#""channel":"news","leave":{"info":{"user":"","client":""}}"#,
     );
     push_is(
-        &Push::Unsubscribe {
-            channel: channel.clone(),
-            code: UnsubscribeCode::Server,
-        },
+        &Push::Unsubscribe { channel: channel.clone(), code: UnsubscribeCode::Server },
         r#""channel":"news","unsubscribe":{"code":2000,"reason":"server unsubscribe"}"#,
     );
     push_is(
@@ -316,40 +257,23 @@ fn pushes_of_a_channel() {
         "offset":4,"data":1}"#,
     );
     push_is(
-        &Push::Lag {
-            channel,
-            from: 3,
-            to: 9,
-            epoch: "e".into(),
-        },
+        &Push::Lag { channel, from: 3, to: 9, epoch: "e".into() },
         r#""channel":"news","lag":{"from":3,"to":9,"epoch":"e"}"#,
     );
 }
 
 #[test]
 fn pushes_of_the_connection() {
+    push_is(&Push::Message { data: json("[2]") }, r#""message":{"data":[2]}"#);
     push_is(
-        &Push::Message { data: json("[2]") },
-        r#""message":{"data":[2]}"#,
-    );
-    push_is(
-        &Push::Disconnect {
-            code: DisconnectCode::Shutdown,
-            after_ms: Some(1500),
-        },
+        &Push::Disconnect { code: DisconnectCode::Shutdown, after_ms: Some(1500) },
         r#""disconnect":{"code":3001,"reason":"shutdown","reconnect":true,"after_ms":1500}"#,
     );
     push_is(
-        &Push::Disconnect {
-            code: DisconnectCode::InvalidToken,
-            after_ms: None,
-        },
+        &Push::Disconnect { code: DisconnectCode::InvalidToken, after_ms: None },
         r#""disconnect":{"code":3500,"reason":"invalid token"}"#,
     );
-    push_is(
-        &Push::Refresh { ttl: Some(60) },
-        r#""refresh":{"expires":true,"ttl":60}"#,
-    );
+    push_is(&Push::Refresh { ttl: Some(60) }, r#""refresh":{"expires":true,"ttl":60}"#);
     push_is(&Push::Refresh { ttl: None }, r#""refresh":{}"#);
 }
 
@@ -362,10 +286,7 @@ fn a_ping_is_an_empty_message() {
 #[test]
 fn a_publication_encodes_the_same_from_its_parts() {
     for encoding in [Encoding::Json, Encoding::Protobuf] {
-        let push = Push::Pub {
-            channel: "news".into(),
-            publication: full_publication(),
-        };
+        let push = Push::Pub { channel: "news".into(), publication: full_publication() };
         let (mut whole, mut parts) = (Vec::new(), Vec::new());
         encode_push(encoding, &push, &mut whole);
         encode_publication(encoding, "news", &full_publication(), &mut parts);
@@ -378,10 +299,7 @@ fn data_with_a_forged_push_stays_one_line() {
     let forged = "{\"a\":1,\n\"b\":\"\\n{\\\"push\\\":{}}\"\r\n}";
     let publication = Publication::new(json(forged));
     let channel = "x\"}}\n{\"push\":{\"disconnect\":{\"code\":3500}}}\n".into();
-    let text = push_json(&Push::Pub {
-        channel,
-        publication,
-    });
+    let text = push_json(&Push::Pub { channel, publication });
     assert!(!text.contains(['\n', '\r']), "{text}");
     let value: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(value["push"].as_object().unwrap().len(), 2);

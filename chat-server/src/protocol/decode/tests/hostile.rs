@@ -38,44 +38,19 @@ fn nonsense_in_json_closes_the_connection() {
 
 #[test]
 fn nonsense_in_protobuf_closes_the_connection() {
-    let ping = v1::Command {
-        id: 1,
-        ping: Some(v1::PingRequest {}),
-        ..Default::default()
-    };
-    let without_id = v1::Command {
-        id: 0,
-        ..ping.clone()
-    };
-    let two = v1::Command {
-        presence: Some(v1::PresenceRequest::default()),
-        ..ping.clone()
-    };
-    let none = v1::Command {
-        id: 9,
-        ..Default::default()
-    };
+    let ping = v1::Command { id: 1, ping: Some(v1::PingRequest {}), ..Default::default() };
+    let without_id = v1::Command { id: 0, ..ping.clone() };
+    let two = v1::Command { presence: Some(v1::PresenceRequest::default()), ..ping.clone() };
+    let none = v1::Command { id: 9, ..Default::default() };
     for command in [without_id, two, none] {
         assert!(closes(&one_protobuf(&command)), "{command:?}");
     }
     let whole = ping.encode_length_delimited_to_vec();
     for end in 1..whole.len() {
-        assert!(
-            closes(all(Encoding::Protobuf, &whole[..end]).last().unwrap()),
-            "cut at {end}"
-        );
+        assert!(closes(all(Encoding::Protobuf, &whole[..end]).last().unwrap()), "cut at {end}");
     }
-    for frame in [
-        &[][..],
-        &[0x80],
-        &[0xff; 11],
-        &[3, 0x08, 0x01, 0xff],
-        &[2, 0x0a, 0x05],
-    ] {
-        assert!(
-            closes(all(Encoding::Protobuf, frame).last().unwrap()),
-            "{frame:?}"
-        );
+    for frame in [&[][..], &[0x80], &[0xff; 11], &[3, 0x08, 0x01, 0xff], &[2, 0x0a, 0x05]] {
+        assert!(closes(all(Encoding::Protobuf, frame).last().unwrap()), "{frame:?}");
     }
 }
 
@@ -90,34 +65,18 @@ fn reading_ends_with_nonsense_and_goes_on_after_a_refusal() {
 #[test]
 fn data_that_is_missing_or_no_json_is_refused() {
     let missing = (4, 107, "data_missing", "publish.data");
-    assert_eq!(
-        refused(one(r#"{"id":4,"publish":{"channel":"a"}}"#)),
-        missing
-    );
-    assert_eq!(
-        refused(one(r#"{"id":4,"publish":{"channel":"a","data":null}}"#)),
-        missing
-    );
+    assert_eq!(refused(one(r#"{"id":4,"publish":{"channel":"a"}}"#)), missing);
+    assert_eq!(refused(one(r#"{"id":4,"publish":{"channel":"a","data":null}}"#)), missing);
     let publish = |data: &'static [u8]| {
-        let publish = v1::PublishRequest {
-            data: data.into(),
-            ..Default::default()
-        };
-        one_protobuf(&v1::Command {
-            id: 4,
-            publish: Some(publish),
-            ..Default::default()
-        })
+        let publish = v1::PublishRequest { data: data.into(), ..Default::default() };
+        one_protobuf(&v1::Command { id: 4, publish: Some(publish), ..Default::default() })
     };
     assert_eq!(refused(publish(b"")), missing);
     let not_json = (4, 107, "data_not_json", "publish.data");
     assert_eq!(refused(publish(b"hi")), not_json);
     assert_eq!(refused(publish(b"1}}\n{\"push\":{}}")), not_json);
     assert_eq!(refused(publish(b"\xff")), not_json);
-    assert_eq!(
-        refused(one(r#"{"id":4,"publish":{"channel":"a","data":"\ud800"}}"#)),
-        not_json
-    );
+    assert_eq!(refused(one(r#"{"id":4,"publish":{"channel":"a","data":"\ud800"}}"#)), not_json);
 }
 
 #[test]
@@ -128,10 +87,7 @@ fn a_send_that_cannot_be_answered_closes_the_connection() {
         ..Default::default()
     };
     assert!(closes(&one_protobuf(&send(0))));
-    assert_eq!(
-        refused(one_protobuf(&send(8))),
-        (8, 107, "data_not_json", "send.data")
-    );
+    assert_eq!(refused(one_protobuf(&send(8))), (8, 107, "data_not_json", "send.data"));
 }
 
 #[test]
@@ -146,26 +102,18 @@ fn a_field_of_the_wrong_type_is_refused_without_quoting_it() {
         r#"{"id":6,"history":[]}"#,
         r#"{"id":6,"history":{"channel":"a","channel":"b"}}"#,
     ] {
-        assert_eq!(
-            refused(one(frame)),
-            (6, 107, "malformed", "history"),
-            "{frame}"
-        );
+        assert_eq!(refused(one(frame)), (6, 107, "malformed", "history"), "{frame}");
     }
 }
 
 #[test]
 fn kinds_of_other_servers_are_not_available() {
     assert_eq!(
-        refused(one(
-            r#"{"id":6,"publish":{"channel":"a","type":1,"key":"k","removed":true}}"#
-        )),
+        refused(one(r#"{"id":6,"publish":{"channel":"a","type":1,"key":"k","removed":true}}"#)),
         (6, 108, "kind_not_available", "publish.type")
     );
     assert_eq!(
-        refused(one(
-            r#"{"id":6,"sub_refresh":{"channel":"a","type":1,"untrack":["k"]}}"#
-        )),
+        refused(one(r#"{"id":6,"sub_refresh":{"channel":"a","type":1,"untrack":["k"]}}"#)),
         (6, 108, "kind_not_available", "sub_refresh.type")
     );
 }
@@ -184,17 +132,8 @@ fn tokens_stay_out_of_debug_output() {
 
 #[test]
 fn an_emulation_request_names_a_session() {
-    for body in [
-        "",
-        "{}",
-        "[]",
-        r#"{"session":"","data":"{}"}"#,
-        r#"{"session":1}"#,
-    ] {
-        assert!(
-            decode_emulation(Encoding::Json, body.as_bytes()).is_err(),
-            "{body}"
-        );
+    for body in ["", "{}", "[]", r#"{"session":"","data":"{}"}"#, r#"{"session":1}"#] {
+        assert!(decode_emulation(Encoding::Json, body.as_bytes()).is_err(), "{body}");
     }
     assert!(decode_emulation(Encoding::Protobuf, b"").is_err());
     assert!(decode_emulation(Encoding::Protobuf, b"\x12\x05s").is_err());
@@ -235,10 +174,7 @@ fn never_panics(frame: &[u8]) {
         let found: Vec<_> = decode(encoding, frame).collect();
         assert!(!found.is_empty(), "every frame has an outcome");
         let end = found.iter().position(closes);
-        assert!(
-            end.is_none_or(|end| end + 1 == found.len()),
-            "nothing is read after nonsense"
-        );
+        assert!(end.is_none_or(|end| end + 1 == found.len()), "nothing is read after nonsense");
         drop(decode_emulation(encoding, frame));
     }
 }

@@ -18,29 +18,14 @@ fn decoded(write: impl FnOnce(&mut Vec<u8>)) -> v1::Reply {
 fn reply_is(body: Result<ReplyBody, ErrorReply>, expected: reply::Body) {
     let reply = Reply { id: 7, body };
     let found = decoded(|out| encode_reply(Encoding::Protobuf, &reply, out));
-    assert_eq!(
-        found,
-        v1::Reply {
-            id: 7,
-            body: Some(expected)
-        }
-    );
+    assert_eq!(found, v1::Reply { id: 7, body: Some(expected) });
 }
 
 #[track_caller]
 fn push_is(push: &Push, channel: &str, body: push::Body) {
     let found = decoded(|out| encode_push(Encoding::Protobuf, push, out));
-    let push = v1::Push {
-        channel: channel.to_owned(),
-        body: Some(body),
-    };
-    assert_eq!(
-        found,
-        v1::Reply {
-            id: 0,
-            body: Some(reply::Body::Push(push))
-        }
-    );
+    let push = v1::Push { channel: channel.to_owned(), body: Some(body) };
+    assert_eq!(found, v1::Reply { id: 0, body: Some(reply::Body::Push(push)) });
 }
 
 fn ann() -> v1::ClientInfo {
@@ -78,26 +63,16 @@ fn connect_and_subscribe_replies() {
             expires: true,
             ttl: 3600,
             data: "[1]".into(),
-            subs: [
-                ("news".to_owned(), news),
-                ("a\"b".to_owned(), Default::default()),
-            ]
-            .into(),
+            subs: [("news".to_owned(), news), ("a\"b".to_owned(), Default::default())].into(),
             ping: 25,
             pong: true,
             session: "s3cr3t".to_owned(),
             node: "n1".to_owned(),
             time: 1_700_000_000_000,
-            veza: Some(v1::Extensions {
-                lag: true,
-                after: true,
-            }),
+            veza: Some(v1::Extensions { lag: true, after: true }),
         }),
     );
-    let null = v1::Publication {
-        data: "null".into(),
-        ..Default::default()
-    };
+    let null = v1::Publication { data: "null".into(), ..Default::default() };
     reply_is(
         Ok(ReplyBody::Subscribe(Box::new(full_subscribe()))),
         reply::Body::Subscribe(v1::SubscribeResult {
@@ -117,10 +92,7 @@ fn connect_and_subscribe_replies() {
 
 #[test]
 fn the_other_replies() {
-    reply_is(
-        Ok(ReplyBody::Unsubscribe),
-        reply::Body::Unsubscribe(v1::UnsubscribeResult {}),
-    );
+    reply_is(Ok(ReplyBody::Unsubscribe), reply::Body::Unsubscribe(v1::UnsubscribeResult {}));
     reply_is(
         Ok(ReplyBody::Publish(full_publish())),
         reply::Body::Publish(v1::PublishResult {
@@ -133,40 +105,24 @@ fn the_other_replies() {
     );
     reply_is(
         Ok(ReplyBody::Presence(vec![("c1".into(), super::ann())])),
-        reply::Body::Presence(v1::PresenceResult {
-            presence: [("c1".to_owned(), ann())].into(),
-        }),
+        reply::Body::Presence(v1::PresenceResult { presence: [("c1".to_owned(), ann())].into() }),
     );
     reply_is(
-        Ok(ReplyBody::PresenceStats(PresenceStatsResult {
-            num_clients: 3,
-            num_users: 2,
-        })),
-        reply::Body::PresenceStats(v1::PresenceStatsResult {
-            num_clients: 3,
-            num_users: 2,
-        }),
+        Ok(ReplyBody::PresenceStats(PresenceStatsResult { num_clients: 3, num_users: 2 })),
+        reply::Body::PresenceStats(v1::PresenceStatsResult { num_clients: 3, num_users: 2 }),
     );
     reply_is(Ok(ReplyBody::Ping), reply::Body::Ping(v1::PingResult {}));
     reply_is(
-        Ok(ReplyBody::Rpc {
-            data: Some(json("[]")),
-        }),
+        Ok(ReplyBody::Rpc { data: Some(json("[]")) }),
         reply::Body::Rpc(v1::RpcResult { data: "[]".into() }),
     );
     reply_is(
-        Ok(ReplyBody::Refresh(RefreshResult {
-            ttl: None,
-            ..RefreshResult::default()
-        })),
+        Ok(ReplyBody::Refresh(RefreshResult { ttl: None, ..RefreshResult::default() })),
         reply::Body::Refresh(v1::RefreshResult::default()),
     );
     reply_is(
         Ok(ReplyBody::SubRefresh { ttl: Some(0) }),
-        reply::Body::SubRefresh(v1::SubRefreshResult {
-            expires: true,
-            ttl: 1,
-        }),
+        reply::Body::SubRefresh(v1::SubRefreshResult { expires: true, ttl: 1 }),
     );
     reply_is(
         Err(full_error()),
@@ -187,36 +143,22 @@ fn the_other_replies() {
 fn pushes_of_a_channel() {
     let channel: std::sync::Arc<str> = "news".into();
     push_is(
-        &Push::Pub {
-            channel: channel.clone(),
-            publication: full_publication(),
-        },
+        &Push::Pub { channel: channel.clone(), publication: full_publication() },
         "news",
         push::Body::Pub(publication()),
     );
     push_is(
-        &Push::Join {
-            channel: channel.clone(),
-            info: super::ann(),
-        },
+        &Push::Join { channel: channel.clone(), info: super::ann() },
         "news",
         push::Body::Join(v1::Join { info: Some(ann()) }),
     );
     push_is(
-        &Push::Leave {
-            channel: channel.clone(),
-            info: ClientInfo::default(),
-        },
+        &Push::Leave { channel: channel.clone(), info: ClientInfo::default() },
         "news",
-        push::Body::Leave(v1::Leave {
-            info: Some(v1::ClientInfo::default()),
-        }),
+        push::Body::Leave(v1::Leave { info: Some(v1::ClientInfo::default()) }),
     );
     push_is(
-        &Push::Unsubscribe {
-            channel: channel.clone(),
-            code: UnsubscribeCode::Expired,
-        },
+        &Push::Unsubscribe { channel: channel.clone(), code: UnsubscribeCode::Expired },
         "news",
         push::Body::Unsubscribe(v1::Unsubscribe {
             code: 2501,
@@ -242,18 +184,9 @@ fn pushes_of_a_channel() {
         }),
     );
     push_is(
-        &Push::Lag {
-            channel,
-            from: 3,
-            to: 9,
-            epoch: "e".into(),
-        },
+        &Push::Lag { channel, from: 3, to: 9, epoch: "e".into() },
         "news",
-        push::Body::Lag(v1::Lag {
-            from: 3,
-            to: 9,
-            epoch: "e".to_owned(),
-        }),
+        push::Body::Lag(v1::Lag { from: 3, to: 9, epoch: "e".to_owned() }),
     );
 }
 
@@ -265,10 +198,7 @@ fn pushes_of_the_connection() {
         push::Body::Message(v1::Message { data: "1".into() }),
     );
     push_is(
-        &Push::Disconnect {
-            code: DisconnectCode::Shutdown,
-            after_ms: Some(9),
-        },
+        &Push::Disconnect { code: DisconnectCode::Shutdown, after_ms: Some(9) },
         "",
         push::Body::Disconnect(v1::Disconnect {
             code: 3001,
@@ -280,10 +210,7 @@ fn pushes_of_the_connection() {
     push_is(
         &Push::Refresh { ttl: Some(60) },
         "",
-        push::Body::Refresh(v1::Refresh {
-            expires: true,
-            ttl: 60,
-        }),
+        push::Body::Refresh(v1::Refresh { expires: true, ttl: 60 }),
     );
 }
 
@@ -291,18 +218,11 @@ fn pushes_of_the_connection() {
 fn the_bytes_are_those_of_the_centrifuge_protocol() {
     let push = Push::Pub {
         channel: "ch".into(),
-        publication: Publication {
-            offset: 5,
-            ..Publication::new(json("1"))
-        },
+        publication: Publication { offset: 5, ..Publication::new(json("1")) },
     };
     let mut out = Vec::new();
     encode_push(Encoding::Protobuf, &push, &mut out);
-    encode_reply(
-        Encoding::Protobuf,
-        &Reply::ok(300, ReplyBody::Ping),
-        &mut out,
-    );
+    encode_reply(Encoding::Protobuf, &Reply::ok(300, ReplyBody::Ping), &mut out);
     encode_ping(Encoding::Protobuf, &mut out);
     #[rustfmt::skip]
     let expected = [
@@ -315,18 +235,10 @@ fn the_bytes_are_those_of_the_centrifuge_protocol() {
 
 #[test]
 fn numbers_of_our_own_start_at_1000() {
-    let lag = Push::Lag {
-        channel: "a".into(),
-        from: 1,
-        to: 2,
-        epoch: "".into(),
-    };
+    let lag = Push::Lag { channel: "a".into(), from: 1, to: 2, epoch: "".into() };
     let mut out = Vec::new();
     encode_push(Encoding::Protobuf, &lag, &mut out);
-    assert_eq!(
-        out,
-        [12, 0x22, 10, 0x12, 1, b'a', 0xc2, 0x3e, 4, 0x08, 1, 0x10, 2]
-    );
+    assert_eq!(out, [12, 0x22, 10, 0x12, 1, b'a', 0xc2, 0x3e, 4, 0x08, 1, 0x10, 2]);
 }
 
 proptest! {

@@ -1,0 +1,212 @@
+//! The publications a channel keeps, and what can be read from them.
+//!
+//! Offsets are 1, 2, 3 ... without a hole for the life of an epoch; the ring drops the oldest
+//! entry by size and by age, never one in the middle. Pure: `now` is an argument.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::Options;
+use crate::protocol::{Position, Publication};
+
+/// Bytes of data after which a history page ends.
+const PAGE_BYTES_MAX: usize = 512 * 1024;
+
+/// What a reading starts from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    /// The oldest entry.
+    Oldest,
+    /// The newest entry, going back.
+    Newest,
+    /// Entries behind this offset.
+    After(u64),
+    /// Entries before this offset, going back.
+    Before(u64),
+}
+
+/// The ring of one channel.
+#[derive(Debug)]
+pub struct History {
+    epoch: Arc<str>,
+    top: u64,
+    entries: VecDeque<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    publication: Publication,
+    kept_since: Instant,
+}
+
+/// Some publications and the position of the channel when they were read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page {
+    /// In the order of the reading.
+    pub publications: Vec<Publication>,
+    /// The newest position.
+    pub top: Position,
+}
+
+impl History {
+    /// An empty history of a new life.
+    #[must_use]
+    pub fn new(epoch: Arc<str>) -> Self {
+        Self { epoch, top: 0, entries: VecDeque::new() }
+    }
+
+    /// The newest position.
+    #[must_use]
+    pub fn top(&self) -> Position {
+        Position { offset: self.top, epoch: self.epoch.clone() }
+    }
+
+    /// True when nothing is kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Gives the publication its offset and keeps it.
+    pub fn append(&mut self, publication: &mut Publication, options: &Options, now: Instant) {
+        self.top += 1;
+        publication.offset = self.top;
+        self.entries.push_back(Entry { publication: publication.clone(), kept_since: now });
+        self.expire(options, now);
+    }
+
+    /// Drops what is too old or too many.
+    pub fn expire(&mut self, options: &Options, now: Instant) {
+        while self.entries.len() > options.history_size
+            || self
+                .entries
+                .front()
+                .is_some_and(|entry| now - entry.kept_since > options.history_ttl)
+        {
+            self.entries.pop_front();
+        }
+        if self.entries.is_empty() {
+            self.entries = VecDeque::new();
+        }
+    }
+
+    /// What a client that knows `from` has missed, or `None` when that cannot be told in full: the
+    /// epoch is another, the offset is from the future, or entries behind it are gone.
+    #[must_use]
+    pub fn missed(&self, from: &Position) -> Option<Vec<Publication>> {
+        let same_life = from.epoch.is_empty() || from.epoch == self.epoch;
+        let kept = self.top - self.entries.len() as u64;
+        if !same_life || from.offset > self.top || from.offset < kept {
+            return None;
+        }
+        Some(self.after(from.offset).map(|entry| entry.publication.clone()).collect())
+    }
+
+    /// At most `limit` publications; a page also ends at 512 KiB of data.
+    #[must_use]
+    pub fn page(&self, since: Since, limit: usize) -> Page {
+        let entries: Box<dyn Iterator<Item = &Entry>> = match since {
+            Since::Oldest => Box::new(self.entries.iter()),
+            Since::Newest => Box::new(self.entries.iter().rev()),
+            Since::After(offset) => Box::new(self.after(offset)),
+            Since::Before(offset) => {
+                let before = self.entries.iter().rev();
+                Box::new(before.skip_while(move |entry| entry.publication.offset >= offset))
+            }
+        };
+        let mut bytes = 0;
+        let fits = |entry: &&Entry| {
+            let first = bytes == 0;
+            bytes += entry.publication.data.as_bytes().len();
+            first || bytes <= PAGE_BYTES_MAX
+        };
+        let kept = entries.take(limit).take_while(fits);
+        Page {
+            publications: kept.map(|entry| entry.publication.clone()).collect(),
+            top: self.top(),
+        }
+    }
+
+    fn after(&self, offset: u64) -> impl Iterator<Item = &Entry> {
+        let kept = self.top - self.entries.len() as u64;
+        let known = usize::try_from(offset.saturating_sub(kept)).unwrap_or(usize::MAX);
+        self.entries.iter().skip(known)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::protocol::Json;
+
+    fn options(history_size: usize) -> Options {
+        Options { history_size, history_ttl: Duration::from_secs(10), ..Options::default() }
+    }
+
+    fn history(count: u64, size: usize) -> History {
+        let mut history = History::new("life".into());
+        for _ in 0..count {
+            let mut publication = Publication::new(Json::parse(b"1").unwrap());
+            history.append(&mut publication, &options(size), Instant::now());
+        }
+        history
+    }
+
+    fn at(offset: u64, epoch: &str) -> Position {
+        Position { offset, epoch: epoch.into() }
+    }
+
+    fn offsets(publications: &[Publication]) -> Vec<u64> {
+        publications.iter().map(|publication| publication.offset).collect()
+    }
+
+    #[test]
+    fn what_was_missed_is_told_in_full_or_not_at_all() {
+        let history = history(10, 4);
+        let missed = |position| history.missed(&position).map(|missed| offsets(&missed));
+        assert_eq!(missed(at(8, "life")), Some(vec![9, 10]));
+        assert_eq!(missed(at(10, "life")), Some(vec![]));
+        assert_eq!(missed(at(6, "")), Some(vec![7, 8, 9, 10]));
+        assert_eq!(missed(at(5, "life")), None, "7 is the oldest kept");
+        assert_eq!(missed(at(11, "life")), None, "from the future");
+        assert_eq!(missed(at(8, "another")), None);
+    }
+
+    #[test]
+    fn pages_read_both_ways_from_anywhere() {
+        let history = history(10, 5);
+        let page = |since, limit| offsets(&history.page(since, limit).publications);
+        assert_eq!(page(Since::Oldest, 2), [6, 7]);
+        assert_eq!(page(Since::Newest, 2), [10, 9]);
+        assert_eq!(page(Since::After(8), 9), [9, 10]);
+        assert_eq!(page(Since::After(1), 1), [6]);
+        assert_eq!(page(Since::Before(8), 9), [7, 6]);
+        assert_eq!(page(Since::Before(99), 1), [10]);
+        assert_eq!(page(Since::Oldest, 0), [0; 0]);
+    }
+
+    #[test]
+    fn entries_age_from_the_front_and_the_offset_stays() {
+        let mut history = history(3, 5);
+        history.expire(&options(5), Instant::now() + Duration::from_secs(11));
+        assert!(history.is_empty());
+        assert_eq!(history.top().offset, 3);
+        assert_eq!(history.missed(&at(2, "life")), None);
+        assert_eq!(history.missed(&at(3, "life")), Some(vec![]));
+    }
+
+    #[test]
+    fn a_page_ends_at_its_bytes() {
+        let mut history = History::new("life".into());
+        let large = format!("\"{}\"", "x".repeat(300 * 1024));
+        for _ in 0..3 {
+            let mut publication = Publication::new(Json::parse(large.as_bytes()).unwrap());
+            history.append(&mut publication, &options(5), Instant::now());
+        }
+        assert_eq!(offsets(&history.page(Since::Oldest, 5).publications), [1]);
+    }
+}

@@ -1,0 +1,144 @@
+//! The registry: one [`Channel`] for each name in use.
+//!
+//! A channel is found or made under the lock of its part of the registry. It is forgotten by a
+//! sweep, under the same lock, when nobody else holds it and its history is empty, so there are
+//! never two channels of one name.
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use chassis::delivery::Delivery;
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use rand::RngExt;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::outlet::OUTLETS;
+use super::{Channel, ChannelName, Namespaces, Options};
+
+/// Parts of the registry, each with its own lock: publishers of different channels rarely meet.
+const PARTS: usize = 64;
+
+/// Channels at once: about 1 GiB when each is empty.
+const CHANNELS_MAX: usize = 1_000_000;
+
+/// One part is swept each time: an unused channel goes within seven seconds.
+const SWEEP_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Letters of an epoch: 48 bits, so that two lives of a channel do not look alike.
+const EPOCH_LETTERS: usize = 8;
+
+/// All channels of this process.
+#[derive(Debug)]
+pub struct Hub {
+    parts: Vec<Mutex<HashMap<Arc<str>, Arc<Channel>, RandomState>>>,
+    hasher: RandomState,
+    namespaces: Namespaces,
+    delivery: Delivery,
+    next_topic: AtomicU64,
+    count: AtomicUsize,
+}
+
+/// There are as many channels as there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("there are already {CHANNELS_MAX} channels")]
+pub struct Full;
+
+impl Hub {
+    /// An empty registry.
+    #[must_use]
+    pub fn new(namespaces: Namespaces, delivery: Delivery) -> Arc<Self> {
+        Arc::new(Self {
+            parts: std::iter::repeat_with(Mutex::default).take(PARTS).collect(),
+            hasher: RandomState::default(),
+            namespaces,
+            delivery,
+            next_topic: AtomicU64::new(0),
+            count: AtomicUsize::new(0),
+        })
+    }
+
+    /// What may be done in a channel; `None` = there is no such channel.
+    #[must_use]
+    pub fn options(&self, name: &ChannelName) -> Option<&Arc<Options>> {
+        self.namespaces.options(name)
+    }
+
+    /// The way out.
+    #[must_use]
+    pub fn delivery(&self) -> &Delivery {
+        &self.delivery
+    }
+
+    /// Channels in use.
+    #[must_use]
+    pub fn channels(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// The channel, made on first use.
+    ///
+    /// # Errors
+    /// [`Full`] when it is new and there are too many.
+    pub fn channel(
+        &self,
+        name: &ChannelName,
+        options: &Arc<Options>,
+    ) -> Result<Arc<Channel>, Full> {
+        let mut part = self.part(name.shared()).lock();
+        if let Some(channel) = part.get(name.shared()) {
+            return Ok(channel.clone());
+        }
+        if self.count.fetch_add(1, Ordering::Relaxed) >= CHANNELS_MAX {
+            self.count.fetch_sub(1, Ordering::Relaxed);
+            return Err(Full);
+        }
+        let topics = self.next_topic.fetch_add(OUTLETS as u64, Ordering::Relaxed);
+        let (name, options) = (name.shared().clone(), options.clone());
+        let channel =
+            Arc::new(Channel::new(name.clone(), options, epoch(), topics, self.delivery.clone()));
+        part.insert(name, channel.clone());
+        Ok(channel)
+    }
+
+    /// The channel, if it is in use.
+    #[must_use]
+    pub fn find(&self, name: &ChannelName) -> Option<Arc<Channel>> {
+        self.part(name.shared()).lock().get(name.shared()).cloned()
+    }
+
+    /// Forgets unused channels until `stop`.
+    pub async fn sweep(self: Arc<Self>, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
+        for part in self.parts.iter().cycle() {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                now = ticks.tick() => self.sweep_part(part, now),
+            }
+        }
+    }
+
+    fn sweep_part(&self, part: &Mutex<HashMap<Arc<str>, Arc<Channel>, RandomState>>, now: Instant) {
+        let mut part = part.lock();
+        let before = part.len();
+        part.retain(|_, channel| Arc::strong_count(channel) > 1 || !channel.is_idle(now));
+        self.count.fetch_sub(before - part.len(), Ordering::Relaxed);
+    }
+
+    fn part(&self, name: &str) -> &Mutex<HashMap<Arc<str>, Arc<Channel>, RandomState>> {
+        let hash = usize::try_from(self.hasher.hash_one(name) >> 32).unwrap_or_default();
+        &self.parts[hash % PARTS]
+    }
+}
+
+fn epoch() -> Arc<str> {
+    const LETTERS: &[u8; 64] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.";
+    let mut random = rand::rng();
+    let letter = |_| char::from(LETTERS[random.random_range(0..LETTERS.len())]);
+    (0..EPOCH_LETTERS).map(letter).collect::<String>().into()
+}

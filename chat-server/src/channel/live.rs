@@ -1,0 +1,347 @@
+//! One channel while it is in use: its position, its history, who is in it, and its fan-out.
+//!
+//! Invariants: the offset is assigned and the frames are queued under one lock, so every shard
+//! sees the order of the offsets; the lock covers encoding and queueing, never a socket or an
+//! await. Leaving is `Drop` of the [`Subscription`].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use chassis::delivery::{Class, Delivery, Frame, Member, TopicId};
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::outlet::{Audience, OUTLETS, Outlet, index};
+use super::{History, Options, Page, Since};
+use crate::outbound::Format;
+use crate::protocol::{
+    ClientInfo, Encoding, Position, PresenceStatsResult, Publication, Push, encode_publication,
+    encode_push,
+};
+
+/// One channel; shared by its subscriptions and the shards that deliver it.
+pub struct Channel {
+    name: Arc<str>,
+    options: Arc<Options>,
+    epoch: Arc<str>,
+    /// The topic ids of its outlets follow this one.
+    first_topic: u64,
+    delivery: Delivery,
+    /// The highest offset handed to delivery; readable without the lock.
+    published: AtomicU64,
+    state: Mutex<State>,
+}
+
+struct State {
+    history: History,
+    /// Members by shard and outlet: a frame goes only where somebody is.
+    members: Vec<[u32; OUTLETS]>,
+    present: HashMap<Arc<str>, Arc<ClientInfo>>,
+    users: HashMap<Arc<str>, u32>,
+}
+
+/// What a subscriber learns about the time before its subscription.
+#[derive(Debug)]
+pub enum Recovery {
+    /// It asked for nothing.
+    Fresh,
+    /// Everything since its position.
+    Recovered(Vec<Publication>),
+    /// Its position cannot be continued.
+    Lost,
+}
+
+/// One client in one channel; dropping it is leaving.
+pub struct Subscription {
+    channel: Arc<Channel>,
+    info: Arc<ClientInfo>,
+    format: Format,
+    shard: usize,
+    join_leave: bool,
+    /// Others were told of the join, so they are told of the leave.
+    announced: bool,
+}
+
+impl Channel {
+    pub(super) fn new(
+        name: Arc<str>,
+        options: Arc<Options>,
+        epoch: Arc<str>,
+        first_topic: u64,
+        delivery: Delivery,
+    ) -> Self {
+        let state = State {
+            history: History::new(epoch.clone()),
+            members: vec![[0; OUTLETS]; delivery.shards()],
+            present: HashMap::new(),
+            users: HashMap::new(),
+        };
+        let (published, state) = (AtomicU64::new(0), Mutex::new(state));
+        Self { name, options, epoch, first_topic, delivery, published, state }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// What may be done in it.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// The life of its offsets.
+    #[must_use]
+    pub fn epoch(&self) -> &Arc<str> {
+        &self.epoch
+    }
+
+    pub(super) fn topic(&self, outlet: usize) -> TopicId {
+        TopicId(self.first_topic + outlet as u64)
+    }
+
+    pub(super) fn published(&self) -> u64 {
+        self.published.load(Ordering::Acquire)
+    }
+
+    /// Puts a publication before every subscriber; where history is kept it gets an offset.
+    pub fn publish(&self, mut publication: Publication, accepted: Instant) -> Position {
+        let mut state = self.state.lock();
+        if self.options.history_size > 0 {
+            state.history.append(&mut publication, &self.options, accepted);
+        }
+        let frame = |bytes| Frame {
+            bytes,
+            class: Class::Event,
+            offset: publication.offset,
+            accepted: Some(accepted),
+        };
+        self.fan_out(&state, Audience::Everyone, frame, |encoding, out| {
+            encode_publication(encoding, &self.name, &publication, out);
+        });
+        self.published.store(publication.offset, Ordering::Release);
+        Position { offset: publication.offset, epoch: self.epoch.clone() }
+    }
+
+    /// Encodes once for each encoding that is listened to, frames once for each format.
+    fn fan_out(
+        &self,
+        state: &State,
+        audience: Audience,
+        frame: impl Fn(Bytes) -> Frame,
+        encode: impl Fn(Encoding, &mut Vec<u8>),
+    ) {
+        let mut messages: [Option<Vec<u8>>; 2] = [None, None];
+        for format in Format::ALL {
+            let outlet = index(format, audience);
+            if state.members.iter().all(|members| members[outlet] == 0) {
+                continue;
+            }
+            let encoding = format.encoding();
+            let message = messages[encoding as usize].get_or_insert_with(|| {
+                let mut message = Vec::with_capacity(512);
+                encode(encoding, &mut message);
+                message
+            });
+            let prepared = frame(format.frame(message));
+            for (shard, members) in state.members.iter().enumerate() {
+                if members[outlet] > 0 {
+                    self.delivery.publish(shard, self.topic(outlet), prepared.clone());
+                }
+            }
+        }
+    }
+
+    /// Puts a publication before every subscriber that nobody can ask for later.
+    pub fn ephemeral(&self, publication: &Publication, class: Class) {
+        let state = self.state.lock();
+        let frame = |bytes| Frame { bytes, class, offset: 0, accepted: None };
+        self.fan_out(&state, Audience::Everyone, frame, |encoding, out| {
+            encode_publication(encoding, &self.name, publication, out);
+        });
+    }
+
+    fn presence_push(&self, state: &State, push: &Push) {
+        let audience = match self.options.force_push_join_leave {
+            true => Audience::Everyone,
+            false => Audience::JoinLeave,
+        };
+        let frame = |bytes| Frame { bytes, class: Class::Presence, offset: 0, accepted: None };
+        self.fan_out(state, audience, frame, |encoding, out| encode_push(encoding, push, out));
+    }
+
+    /// The position a subscriber starts from, and what it missed since `from`.
+    #[must_use]
+    pub fn recover(&self, from: Option<&Position>) -> (Position, Recovery) {
+        let mut state = self.state.lock();
+        state.history.expire(&self.options, Instant::now());
+        let recovery = match from {
+            None => Recovery::Fresh,
+            Some(position) => match state.history.missed(position) {
+                Some(publications) => Recovery::Recovered(publications),
+                None => Recovery::Lost,
+            },
+        };
+        (state.history.top(), recovery)
+    }
+
+    /// A page of the history.
+    #[must_use]
+    pub fn history(&self, since: Since, limit: usize) -> Page {
+        let mut state = self.state.lock();
+        state.history.expire(&self.options, Instant::now());
+        state.history.page(since, limit)
+    }
+
+    /// The newest position.
+    #[must_use]
+    pub fn top(&self) -> Position {
+        self.state.lock().history.top()
+    }
+
+    /// Who is subscribed.
+    #[must_use]
+    pub fn presence(&self) -> Vec<(Arc<str>, ClientInfo)> {
+        let state = self.state.lock();
+        let entry = |(client, info): (&Arc<str>, &Arc<ClientInfo>)| {
+            (client.clone(), ClientInfo::clone(info))
+        };
+        state.present.iter().map(entry).collect()
+    }
+
+    /// How many are subscribed.
+    #[must_use]
+    pub fn presence_stats(&self) -> PresenceStatsResult {
+        let state = self.state.lock();
+        let count = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
+        let (num_clients, num_users) = (count(state.present.len()), count(state.users.len()));
+        PresenceStatsResult { num_clients, num_users }
+    }
+
+    /// True when nobody would miss it: it keeps nothing worth keeping.
+    pub(super) fn is_idle(&self, now: Instant) -> bool {
+        let mut state = self.state.lock();
+        state.history.expire(&self.options, now);
+        state.history.is_empty() && state.members.iter().flatten().all(|&members| members == 0)
+    }
+
+    /// Enters a client on hold: nothing is delivered to it until [`Subscription::release`].
+    #[must_use]
+    pub fn subscribe(
+        self: &Arc<Self>,
+        member: &Member,
+        format: Format,
+        info: Arc<ClientInfo>,
+        wants_join_leave: bool,
+    ) -> Subscription {
+        let join_leave =
+            wants_join_leave && self.options.join_leave && !self.options.force_push_join_leave;
+        let subscription = Subscription {
+            channel: self.clone(),
+            info,
+            format,
+            shard: member.shard(),
+            join_leave,
+            announced: false,
+        };
+        let mut state = self.state.lock();
+        for audience in subscription.audiences() {
+            state.members[member.shard()][index(format, audience)] += 1;
+            member.attach(Outlet::new(self.clone(), format, audience));
+        }
+        drop(state);
+        subscription
+    }
+}
+
+impl Subscription {
+    /// The channel.
+    #[must_use]
+    pub fn channel(&self) -> &Arc<Channel> {
+        &self.channel
+    }
+
+    fn audiences(&self) -> impl Iterator<Item = Audience> + use<> {
+        let second = self.join_leave.then_some(Audience::JoinLeave);
+        std::iter::once(Audience::Everyone).chain(second)
+    }
+
+    /// Starts delivery behind `after`, which the client knows from the reply queued before.
+    pub fn release(&self, member: &Member, after: u64) {
+        for audience in self.audiences() {
+            let outlet = Outlet::new(self.channel.clone(), self.format, audience);
+            let after = if audience == Audience::Everyone { after } else { 0 };
+            member.release(&*outlet, after);
+        }
+    }
+
+    /// Makes the client present and tells the others, where the channel does either.
+    pub fn announce(&mut self) {
+        let options = &self.channel.options;
+        if !options.presence && !options.join_leave && !options.force_push_join_leave {
+            return;
+        }
+        self.announced = true;
+        let mut state = self.channel.state.lock();
+        if options.presence {
+            let info = self.info.clone();
+            state.present.insert(info.client.clone(), info);
+            *state.users.entry(self.info.user.clone()).or_insert(0) += 1;
+        }
+        if options.join_leave || options.force_push_join_leave {
+            let channel = self.channel.name.clone();
+            let push = Push::Join { channel, info: ClientInfo::clone(&self.info) };
+            self.channel.presence_push(&state, &push);
+        }
+    }
+
+    /// Leaves while the connection stays: nothing of the channel is delivered afterwards.
+    pub fn end(self, member: &Member) {
+        for audience in self.audiences() {
+            member.detach(self.channel.topic(index(self.format, audience)));
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let mut state = self.channel.state.lock();
+        for audience in self.audiences() {
+            state.members[self.shard][index(self.format, audience)] -= 1;
+        }
+        if !self.announced {
+            return;
+        }
+        let options = &self.channel.options;
+        if options.presence {
+            state.present.remove(&self.info.client);
+            if let Some(connections) = state.users.get_mut(&self.info.user) {
+                *connections -= 1;
+                if *connections == 0 {
+                    state.users.remove(&self.info.user);
+                }
+            }
+        }
+        if options.join_leave || options.force_push_join_leave {
+            let channel = self.channel.name.clone();
+            let push = Push::Leave { channel, info: ClientInfo::clone(&self.info) };
+            self.channel.presence_push(&state, &push);
+        }
+    }
+}
+
+impl std::fmt::Debug for Channel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Channel").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Subscription").field("channel", &self.channel.name).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,162 @@
+//! What a channel may be called, and what its name says about it.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Longest name in bytes.
+pub const NAME_BYTES_MAX: usize = 255;
+
+/// A checked channel name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ChannelName(Arc<str>);
+
+/// Where a name points; decided by what stands before its first colon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place<'a> {
+    /// `room:<id>`.
+    Room,
+    /// `user:<id>`: the feed of one person.
+    User(&'a str),
+    /// `stream:<id>`.
+    Stream,
+    /// `<namespace>:<name>`.
+    Namespace(&'a str),
+    /// A name without a namespace.
+    Plain,
+}
+
+/// Why a text is no channel name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidName {
+    /// Nothing at all, or nothing before or behind the colon.
+    #[error("channel name is empty")]
+    Empty,
+    /// Over [`NAME_BYTES_MAX`].
+    #[error("channel name is longer than {NAME_BYTES_MAX} bytes")]
+    TooLong {
+        /// Its length in bytes.
+        got: usize,
+    },
+    /// White space, control characters, or characters that turn the direction of text.
+    #[error("channel name has a character that is not allowed")]
+    Character,
+}
+
+impl InvalidName {
+    /// The stable word for clients.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Empty => "channel_empty",
+            Self::TooLong { .. } => "channel_too_long",
+            Self::Character => "channel_character",
+        }
+    }
+}
+
+impl ChannelName {
+    /// Checks a name.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, InvalidName> {
+        if text.len() > NAME_BYTES_MAX {
+            return Err(InvalidName::TooLong { got: text.len() });
+        }
+        let halves_are_named = match text.split_once(':') {
+            Some((namespace, name)) => !namespace.is_empty() && !name.is_empty(),
+            None => !text.is_empty(),
+        };
+        if !halves_are_named {
+            return Err(InvalidName::Empty);
+        }
+        if text.chars().any(is_forbidden) {
+            return Err(InvalidName::Character);
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The feed of one person.
+    #[must_use]
+    pub fn of_user(user: &str) -> Self {
+        Self(format!("user:{user}").into())
+    }
+
+    /// Where it points.
+    #[must_use]
+    pub fn place(&self) -> Place<'_> {
+        match self.0.split_once(':') {
+            None => Place::Plain,
+            Some(("room", _)) => Place::Room,
+            Some(("user", user)) => Place::User(user),
+            Some(("stream", _)) => Place::Stream,
+            Some((namespace, _)) => Place::Namespace(namespace),
+        }
+    }
+
+    /// The text, shared.
+    #[must_use]
+    pub fn shared(&self) -> &Arc<str> {
+        &self.0
+    }
+}
+
+impl fmt::Display for ChannelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Bidirectional controls could make one name look like another.
+fn is_forbidden(character: char) -> bool {
+    character.is_control()
+        || character.is_whitespace()
+        || matches!(character, '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}'
+            | '\u{2060}'..='\u{2069}' | '\u{FEFF}')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_part_before_the_colon_says_where_a_name_points() {
+        let place = |text| match ChannelName::parse(text).unwrap().place() {
+            Place::Room => "room",
+            Place::User(user) => ["user", user][usize::from(user == "ann")],
+            Place::Stream => "stream",
+            Place::Namespace("news") => "namespace",
+            Place::Namespace(_) => "other",
+            Place::Plain => "plain",
+        };
+        assert_eq!(place("room:1"), "room");
+        assert_eq!(place("user:ann"), "ann");
+        assert_eq!(place("stream:1"), "stream");
+        assert_eq!(place("news:a:b"), "namespace");
+        assert_eq!(place("lobby"), "plain");
+    }
+
+    #[test]
+    fn names_that_are_none_are_refused_with_a_reason() {
+        let reason = |text: &str| ChannelName::parse(text).unwrap_err().reason();
+        assert_eq!(reason(""), "channel_empty");
+        assert_eq!(reason(":a"), "channel_empty");
+        assert_eq!(reason("news:"), "channel_empty");
+        assert_eq!(reason(&"x".repeat(256)), "channel_too_long");
+        for text in ["a b", "a\nb", "a\u{202E}b", "a\0"] {
+            assert_eq!(reason(text), "channel_character", "{text:?}");
+        }
+        assert!(ChannelName::parse(&"x".repeat(255)).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_name_or_not(text in any::<String>()) {
+            if let Ok(name) = ChannelName::parse(&text) {
+                prop_assert_eq!(name.to_string(), text);
+            }
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Publishing: one message to everyone in a channel.
+
+use std::sync::Arc;
+
+use chassis::delivery::Class;
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use super::subscribe::denied;
+use super::{Caller, Refusal, Services, unix_millis};
+use crate::channel::Place;
+use crate::protocol::{ErrorCode, ErrorReply, Json, Position, Publication, PublishResult};
+
+/// How long a publisher waits when delivery is behind.
+const BUSY_RETRY_MS: u64 = 100;
+
+/// What is published where.
+#[derive(Debug, Clone)]
+pub struct Post {
+    /// The channel.
+    pub channel: String,
+    /// The data, as it goes to the receivers.
+    pub data: Json,
+}
+
+/// Publishes for a caller.
+///
+/// # Errors
+/// 102, 103, 107, 413 for data over MAX_MESSAGE_SIZE, 111 while delivery is behind.
+pub fn publish(
+    services: &Services,
+    caller: Caller<'_>,
+    post: &Post,
+) -> Result<PublishResult, Refusal> {
+    let accepted = Instant::now();
+    let (name, options) = services.channel(&post.channel)?;
+    if matches!(name.place(), Place::User(_)) {
+        return Err(denied("server_publishes").into());
+    }
+    caller.may(&name, options, options.allow_publish)?;
+    let (limit, got) = (services.limits.message_size_max, post.data.len());
+    if got > limit {
+        let error = ErrorReply::new(ErrorCode::TooLarge).with_reason("message_size");
+        return Err(error.with_field("data").with_limit(limit as u64, got as u64).into());
+    }
+    if !services.hub.delivery().has_room() {
+        let error = ErrorReply::new(ErrorCode::TooManyRequests).with_reason("delivery_busy");
+        return Err(error.with_retry_after_ms(BUSY_RETRY_MS).into());
+    }
+    let channel = services.hub.channel(&name, options).map_err(|_full| ErrorCode::LimitExceeded)?;
+    let publication = Publication {
+        info: Some((**caller.info).clone()),
+        time_ms: i64::try_from(unix_millis()).unwrap_or_default(),
+        ..Publication::new(post.data.clone())
+    };
+    let Position { offset, epoch } = channel.publish(publication, accepted);
+    services.metrics.series.messages.increment(1);
+    let epoch = if offset > 0 { epoch } else { Arc::from("") };
+    Ok(PublishResult { offset, epoch, ..PublishResult::default() })
+}
+
+#[derive(Deserialize)]
+struct Send {
+    typing: Option<Typing>,
+}
+
+#[derive(Deserialize)]
+struct Typing {
+    channel: String,
+    on: bool,
+}
+
+/// What `send` can carry: `{"typing":{"channel":"..","on":true}}` becomes an ephemeral
+/// publication for the subscribers of the channel. Anything else, and anything not allowed, is
+/// dropped: there is no reply to say so in.
+pub fn typing(services: &Services, caller: Caller<'_>, data: &Json) {
+    let Ok(Send { typing: Some(typing) }) = serde_json::from_slice(data.as_bytes()) else { return };
+    let Some(sub) = caller.subs.find(&typing.channel) else { return };
+    let channel = sub.channel();
+    if !channel.options().allow_publish || !services.hub.delivery().has_room() {
+        return;
+    }
+    let words = serde_json::json!({ "type": "typing", "on": typing.on });
+    let Ok(data) = Json::from_value(&words) else { return };
+    let info = Some((**caller.info).clone());
+    channel.ephemeral(&Publication { info, ..Publication::new(data) }, Class::Typing);
+}

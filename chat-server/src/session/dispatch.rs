@@ -1,0 +1,283 @@
+//! From a frame to commands, and from their outcomes to replies.
+//!
+//! Commands of a frame run in order and their replies leave in one frame. A reply to `subscribe`
+//! leaves before anything of its channel: it is queued, then the rest of what was missed, then the
+//! channel is released.
+
+use tokio::time::Instant;
+
+use super::end::End;
+use super::{Identity, Session, Sub};
+use crate::channel::ChannelName;
+use crate::command::{self, Caller, Entered, Post, Refusal};
+use crate::metrics::Method;
+use crate::outbound::Batch;
+use crate::protocol::{
+    Command, Connect, DecodeError, DisconnectCode, ErrorCode, ErrorReply, Incoming, Push, Reply,
+    ReplyBody, Request, decode,
+};
+
+/// Frames of missed publications that are queued before the client must have read some.
+const RECOVERY_BYTES_MAX: usize = 64 * 1024;
+
+/// Refused commands a second that are still answered; and the burst of them: SDKs that subscribe
+/// to everything they should not must not be cut for it.
+const ERRORS_PER_SECOND: u32 = 100;
+const ERRORS_BURST: u32 = 1000;
+
+impl Session {
+    /// Runs the commands of one frame.
+    pub(super) async fn handle(&mut self, frame: &[u8]) -> Option<End> {
+        if self.refused {
+            return None;
+        }
+        let mut batch = Batch::new(self.format);
+        let end = self.commands(frame, &mut batch).await;
+        self.send(&mut batch);
+        end
+    }
+
+    async fn commands(&mut self, frame: &[u8], batch: &mut Batch) -> Option<End> {
+        for incoming in decode(self.format.encoding(), frame) {
+            let (id, result) = match incoming {
+                Ok(Incoming::Pong) => {
+                    self.deadlines.ponged();
+                    continue;
+                }
+                Ok(Incoming::Command(command)) => (command.id, self.command(command, batch).await),
+                Err(DecodeError::Disconnect(code)) => return Some(End::Disconnect(code)),
+                Err(DecodeError::Refuse { id, error }) => (id, Err(error.into())),
+            };
+            match result {
+                Ok(Some(body)) => batch.reply(&Reply::ok(id, body)),
+                Ok(None) => {}
+                Err(Refusal::Disconnect(code)) => return Some(End::Disconnect(code)),
+                Err(Refusal::Error(error)) => {
+                    if let Some(end) = self.refuse(id, error, batch) {
+                        return Some(end);
+                    }
+                }
+            }
+            if self.refused {
+                return self.format.is_emulated().then_some(End::Refused);
+            }
+        }
+        None
+    }
+
+    fn refuse(&mut self, id: u32, error: ErrorReply, batch: &mut Batch) -> Option<End> {
+        // Without an id there is nobody who waits for an answer.
+        if id > 0 {
+            batch.reply(&Reply::error(id, error));
+        }
+        if self.identity.is_none() {
+            self.refused = true;
+        }
+        let quota = command::quota(ERRORS_PER_SECOND, ERRORS_BURST);
+        let too_many = self.errors.take(quota, Instant::now()).is_err();
+        too_many.then_some(End::Disconnect(DisconnectCode::TooManyErrors))
+    }
+
+    async fn command(
+        &mut self,
+        command: Command,
+        batch: &mut Batch,
+    ) -> Result<Option<ReplyBody>, Refusal> {
+        self.services.metrics.series.commands.of(method(&command.request)).increment(1);
+        if self.identity.is_none() {
+            let Request::Connect(request) = command.request else {
+                return Err(DisconnectCode::BadRequest.into());
+            };
+            self.connect(command.id, &request, batch).await?;
+            return Ok(None);
+        }
+        match command.request {
+            // A second connect is a client that has lost its way.
+            Request::Connect(_) => Err(DisconnectCode::BadRequest.into()),
+            Request::Publish { channel, data } => {
+                let caller = caller(&self.identity, &self.subs)?;
+                self.services.count_publish(caller.info, &mut self.publishes)?;
+                let result = command::publish(&self.services, caller, &Post { channel, data })?;
+                Ok(Some(ReplyBody::Publish(result)))
+            }
+            other => {
+                self.count_command(&other)?;
+                self.other(command.id, other, batch).await
+            }
+        }
+    }
+
+    async fn other(
+        &mut self,
+        id: u32,
+        request: Request,
+        batch: &mut Batch,
+    ) -> Result<Option<ReplyBody>, Refusal> {
+        let (services, caller) = (&self.services, caller(&self.identity, &self.subs)?);
+        let body = match request {
+            Request::Subscribe(request) => {
+                let (member, format) = (&self.member, self.format);
+                let entered =
+                    command::subscribe(services, caller, member, format, &request).await?;
+                batch.reply(&Reply::ok(id, ReplyBody::Subscribe(Box::new(entered.result.clone()))));
+                self.enter(entered, batch).await;
+                self.expiry_changed();
+                return Ok(None);
+            }
+            Request::Unsubscribe { channel } => {
+                if let Some(sub) = self.subs.remove(&channel) {
+                    sub.subscription.end(&self.member);
+                    self.expiry_changed();
+                }
+                ReplyBody::Unsubscribe
+            }
+            Request::Presence { channel } => {
+                ReplyBody::Presence(command::presence(services, caller, &channel)?)
+            }
+            Request::PresenceStats { channel } => {
+                ReplyBody::PresenceStats(command::presence_stats(services, caller, &channel)?)
+            }
+            Request::History(request) => {
+                ReplyBody::History(command::history(services, caller, &request)?)
+            }
+            Request::Ping => ReplyBody::Ping,
+            Request::Send { data } => {
+                if let Some(data) = data {
+                    command::typing(services, caller, &data);
+                }
+                return Ok(None);
+            }
+            Request::Rpc { .. } => {
+                let error = ErrorReply::new(ErrorCode::NotAvailable);
+                return Err(error.with_reason("unknown_method").with_field("method").into());
+            }
+            Request::Refresh { token } => {
+                let renewal = command::refresh(services, caller, token.as_ref()).await?;
+                ReplyBody::Refresh(self.renew(renewal.expires_at))
+            }
+            Request::SubRefresh { channel, token } => {
+                let renewal =
+                    command::sub_refresh(services, caller, &channel, token.as_ref()).await?;
+                self.subs.renew(&channel, renewal.expires_at);
+                self.expiry_changed();
+                ReplyBody::SubRefresh { ttl: command::ttl(renewal.expires_at) }
+            }
+            Request::Connect(_) | Request::Publish { .. } => return Ok(None),
+        };
+        Ok(Some(body))
+    }
+
+    async fn connect(
+        &mut self,
+        id: u32,
+        request: &Connect,
+        batch: &mut Batch,
+    ) -> Result<(), Refusal> {
+        let (registered, member) = (&mut self.registered, &self.member);
+        let connected =
+            command::connect(&self.services, registered, member, self.format, request).await?;
+        if request.veza.lag {
+            self.member.grant_markers();
+        }
+        self.granted = request.veza;
+        self.deadlines.authenticated();
+        let (info, expires_at) = (connected.info, connected.expires_at);
+        self.identity = Some(Box::new(Identity { info, expires_at }));
+        batch.reply(&Reply::ok(id, ReplyBody::Connect(Box::new(connected.result))));
+        for entered in connected.entered {
+            self.enter(entered, batch).await;
+        }
+        self.expiry_changed();
+        Ok(())
+    }
+
+    /// Sends what is queued and what was missed beyond the first page, then lets the channel in.
+    async fn enter(&mut self, entered: Entered, batch: &mut Batch) {
+        self.send(batch);
+        let channel = entered.subscription.channel().name().clone();
+        for publications in entered.rest.chunks(32) {
+            for publication in publications {
+                let (channel, publication) = (channel.clone(), publication.clone());
+                batch.push(&Push::Pub { channel, publication });
+            }
+            self.send(batch);
+            self.member.drained(RECOVERY_BYTES_MAX).await;
+        }
+        entered.subscription.release(&self.member, entered.after);
+        let (subscription, expires_at) = (entered.subscription, entered.expires_at);
+        self.subs.insert(Sub { subscription, expires_at }).subscription.announce();
+    }
+
+    /// A subscription made by the server, told by a push.
+    pub(super) async fn subscribe_for_server(&mut self, channel: &str) {
+        let Some(identity) = &self.identity else { return };
+        let Ok(name) = ChannelName::parse(channel) else { return };
+        if self.subs.find(channel).is_some() {
+            return;
+        }
+        let (services, info) = (&self.services, &identity.info);
+        let entered =
+            command::enter_for_server(services, info, &self.member, self.format, &name, None);
+        let Ok(entered) = entered else {
+            return tracing::warn!(reason = "no such channel", "the server could not subscribe");
+        };
+        let result = &entered.result;
+        let mut batch = Batch::new(self.format);
+        batch.push(&Push::Subscribe {
+            channel: name.shared().clone(),
+            recoverable: result.recoverable,
+            positioned: result.positioned,
+            epoch: result.epoch.clone(),
+            offset: result.offset,
+            data: None,
+        });
+        self.enter(entered, &mut batch).await;
+    }
+
+    fn renew(&mut self, expires_at: Option<u64>) -> crate::protocol::RefreshResult {
+        let mut client = "".into();
+        if let Some(identity) = &mut self.identity {
+            identity.expires_at = expires_at;
+            client = identity.info.client.clone();
+        }
+        self.expiry_changed();
+        let (version, ttl) = (self.services.version.clone(), command::ttl(expires_at));
+        crate::protocol::RefreshResult { client, version, ttl }
+    }
+
+    /// Leaving is free: a client that must slow down may always give something up.
+    fn count_command(&mut self, request: &Request) -> Result<(), Refusal> {
+        if matches!(request, Request::Unsubscribe { .. }) {
+            return Ok(());
+        }
+        let counted = self.commands.take(self.services.command_quota(), Instant::now());
+        counted.map_err(|wait| {
+            command::too_fast(wait, "command_rate", self.services.limits.command_rate)
+        })
+    }
+}
+
+fn caller<'a>(
+    identity: &'a Option<Box<Identity>>,
+    subs: &'a super::Subs,
+) -> Result<Caller<'a>, Refusal> {
+    let identity = identity.as_ref().ok_or(DisconnectCode::BadRequest)?;
+    Ok(Caller { info: &identity.info, subs })
+}
+
+fn method(request: &Request) -> Method {
+    match request {
+        Request::Connect(_) => Method::Connect,
+        Request::Subscribe(_) => Method::Subscribe,
+        Request::Unsubscribe { .. } => Method::Unsubscribe,
+        Request::Publish { .. } => Method::Publish,
+        Request::Presence { .. } => Method::Presence,
+        Request::PresenceStats { .. } => Method::PresenceStats,
+        Request::History(_) => Method::History,
+        Request::Ping => Method::Ping,
+        Request::Send { .. } => Method::Send,
+        Request::Rpc { .. } => Method::Rpc,
+        Request::Refresh { .. } => Method::Refresh,
+        Request::SubRefresh { .. } => Method::SubRefresh,
+    }
+}

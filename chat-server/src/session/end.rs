@@ -1,0 +1,86 @@
+//! Why a session ends, what its client is told, and how long it is waited for.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use chassis::delivery::{Member, Received};
+use chassis::websocket::{Violation, frame};
+
+use crate::metrics::Ending;
+use crate::outbound::Format;
+use crate::protocol::DisconnectCode;
+
+/// A client answers a close frame within a round trip; one that does not is not waited for.
+const PEER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The one reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// The client sent a close frame.
+    Closed(Option<u16>),
+    /// The client went without a word.
+    Gone,
+    /// The client broke the WebSocket rules.
+    Violation(Violation),
+    /// A close code of the transport.
+    Transport(u16),
+    /// A code of the protocol.
+    Disconnect(DisconnectCode),
+    /// `connect` was refused on a transport that cannot ask twice.
+    Refused,
+    /// The client did not read and was cut by its shard.
+    Cut,
+}
+
+impl End {
+    /// How it is counted.
+    pub(super) fn label(self) -> Ending {
+        match self {
+            Self::Closed(_) | Self::Gone | Self::Refused => Ending::CLIENT,
+            Self::Violation(violation) => Ending::code(violation.close_code()),
+            Self::Transport(code) => Ending::code(code),
+            Self::Disconnect(code) => Ending::code(u16::try_from(code.code()).unwrap_or_default()),
+            Self::Cut => Ending::code(3008),
+        }
+    }
+
+    /// True when there is nobody left to tell.
+    pub(super) fn is_final(self) -> bool {
+        matches!(self, Self::Gone | Self::Cut)
+    }
+
+    pub(super) fn last_frame(self, format: Format) -> Option<Bytes> {
+        match self {
+            Self::Gone | Self::Cut | Self::Refused => None,
+            Self::Disconnect(code) => Some(format.goodbye(code)),
+            _ if format.is_emulated() => None,
+            // The echo of the client's own code completes the handshake.
+            Self::Closed(code) => Some(frame::close(code.unwrap_or(1000), "")),
+            Self::Violation(violation) => {
+                Some(frame::close(violation.close_code(), &violation.to_string()))
+            }
+            Self::Transport(code) => Some(frame::close(code, words(code))),
+        }
+    }
+}
+
+fn words(code: u16) -> &'static str {
+    match code {
+        1003 => "this connection takes the other kind of frame",
+        1012 => "service restart",
+        _ => "closed",
+    }
+}
+
+/// Reads and drops until the client has closed, so that nothing sent to it is lost to a reset.
+pub(super) async fn wait_for_peer(member: &Member, format: Format) {
+    let gone = async {
+        if format.is_emulated() {
+            return member.drained(0).await;
+        }
+        while let Ok(Received::Bytes) = member.read(&mut |_| ()).await {}
+    };
+    if tokio::time::timeout(PEER_TIMEOUT, gone).await.is_err() {
+        tracing::debug!("the client did not close in time");
+    }
+}

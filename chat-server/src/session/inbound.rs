@@ -1,0 +1,83 @@
+//! What a client sends over its socket, as whole frames of the protocol.
+//!
+//! One read may bring several frames: they wait here, and nothing more is read before they are
+//! done, so a client is held back by its own speed. Emulated connections have no reading side.
+
+use std::collections::VecDeque;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use chassis::delivery::{Member, Received};
+use chassis::websocket::frame::{self, Opcode};
+use chassis::websocket::{Decoder, Event};
+
+use super::end::End;
+use crate::outbound::Format;
+use crate::protocol::Encoding;
+
+/// What came in.
+#[derive(Debug)]
+pub(super) enum Inbound {
+    /// A frame of commands.
+    Frame(Vec<u8>),
+    /// Bytes that answer the client at once: a pong.
+    Reply(Bytes),
+    /// The client is done, or must be.
+    End(End),
+}
+
+#[derive(Debug)]
+pub(super) struct Incoming {
+    decoder: Decoder,
+    encoding: Encoding,
+    waiting: VecDeque<Inbound>,
+}
+
+impl Incoming {
+    pub(super) fn new(bytes_max: usize, format: Format, early: &[u8]) -> Self {
+        let (decoder, encoding) = (Decoder::new(bytes_max), format.encoding());
+        let mut incoming = Self { decoder, encoding, waiting: VecDeque::new() };
+        if !early.is_empty() {
+            incoming.feed(&mut early.to_vec());
+        }
+        incoming
+    }
+
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>, member: &Member) -> Poll<Inbound> {
+        loop {
+            if let Some(inbound) = self.waiting.pop_front() {
+                if self.waiting.is_empty() {
+                    self.waiting = VecDeque::new();
+                }
+                return Poll::Ready(inbound);
+            }
+            match member.poll_read(cx, &mut |bytes| self.feed(bytes)) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(Received::Bytes)) => {}
+                Poll::Ready(Ok(Received::End) | Err(_)) => {
+                    return Poll::Ready(Inbound::End(End::Gone));
+                }
+            }
+        }
+    }
+
+    fn feed(&mut self, bytes: &mut [u8]) {
+        let (waiting, encoding) = (&mut self.waiting, self.encoding);
+        let result = self.decoder.feed(bytes, |event| {
+            let inbound = match (event, encoding) {
+                (Event::Text(text), Encoding::Json) => Inbound::Frame(text.as_bytes().to_vec()),
+                (Event::Binary(bytes), Encoding::Protobuf) => Inbound::Frame(bytes.to_vec()),
+                (Event::Text(_), Encoding::Protobuf) | (Event::Binary(_), Encoding::Json) => {
+                    Inbound::End(End::Transport(1003))
+                }
+                (Event::Ping(payload), _) => Inbound::Reply(frame::frame(Opcode::Pong, payload)),
+                (Event::Pong(_), _) => return,
+                (Event::Close(closing), _) => Inbound::End(End::Closed(closing.code)),
+            };
+            waiting.push_back(inbound);
+        });
+        if let Err(violation) = result {
+            self.waiting.push_back(Inbound::End(End::Violation(violation)));
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The channels of one client: few, so they are searched one by one.
+
+use std::sync::Arc;
+
+use crate::channel::{Channel, Subscription};
+
+/// One channel of a client.
+#[derive(Debug)]
+pub struct Sub {
+    /// Its place in the channel.
+    pub subscription: Subscription,
+    /// When the permission ends, in Unix seconds.
+    pub expires_at: Option<u64>,
+}
+
+/// All channels of a client.
+#[derive(Debug, Default)]
+pub struct Subs {
+    list: Vec<Sub>,
+}
+
+impl Subs {
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// True when there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// The subscription to a channel.
+    #[must_use]
+    pub fn find(&self, channel: &str) -> Option<&Subscription> {
+        let found = self.list.iter().find(|sub| &**name(sub) == channel);
+        found.map(|sub| &sub.subscription)
+    }
+
+    pub(super) fn insert(&mut self, sub: Sub) -> &mut Sub {
+        // Most clients have one channel: no room for four.
+        if self.list.is_empty() {
+            self.list.reserve_exact(1);
+        }
+        self.list.push(sub);
+        self.list.last_mut().expect("one was pushed")
+    }
+
+    pub(super) fn remove(&mut self, channel: &str) -> Option<Sub> {
+        let at = self.list.iter().position(|sub| &**name(sub) == channel)?;
+        Some(self.list.swap_remove(at))
+    }
+
+    pub(super) fn renew(&mut self, channel: &str, expires_at: Option<u64>) {
+        if let Some(sub) = self.list.iter_mut().find(|sub| &**name(sub) == channel) {
+            sub.expires_at = expires_at;
+        }
+    }
+
+    pub(super) fn expiries(&self) -> impl Iterator<Item = u64> {
+        self.list.iter().filter_map(|sub| sub.expires_at)
+    }
+
+    pub(super) fn expired(&self, over: impl Fn(Option<u64>) -> bool) -> Vec<Arc<str>> {
+        let over = self.list.iter().filter(|sub| over(sub.expires_at));
+        over.map(|sub| name(sub).clone()).collect()
+    }
+}
+
+fn name(sub: &Sub) -> &Arc<str> {
+    let channel: &Arc<Channel> = sub.subscription.channel();
+    channel.name()
+}
