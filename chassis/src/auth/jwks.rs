@@ -90,15 +90,19 @@ impl Jwks {
         }
     }
 
-    /// Decides under the lock, starting a fetch where one is due. The receiver is taken under
-    /// the same lock, so the end of a fetch cannot slip between decision and waiting.
+    /// Decides, and starts a fetch where one is due. The receiver is taken under the lock of the
+    /// decision, so the end of a fetch cannot slip between it and waiting. The fetch is started
+    /// outside: a runtime that is shutting down drops a task in `spawn`, and its end locks too.
     fn decide(&self, token: &Compact<'_>) -> (Plan, watch::Receiver<()>) {
-        let mut cache = self.shared.cache.lock();
-        let Decision { plan, start } = cache.decide(Instant::now(), token);
+        let (Decision { plan, start }, stamp, ended) = {
+            let mut cache = self.shared.cache.lock();
+            let decision = cache.decide(Instant::now(), token);
+            (decision, cache.stamp(), self.shared.ended.subscribe())
+        };
         if start {
-            self.start(cache.stamp());
+            self.start(stamp);
         }
-        (plan, self.shared.ended.subscribe())
+        (plan, ended)
     }
 
     fn start(&self, stamp: Option<Stamp>) {
@@ -123,21 +127,26 @@ impl Attempt {
 impl Drop for Attempt {
     fn drop(&mut self) {
         let outcome = std::mem::replace(&mut self.outcome, Ok(None));
-        let mut cache = self.shared.cache.lock();
-        match outcome {
+        let label = if outcome.is_ok() { "ok" } else { "failed" };
+        metrics::counter!(FETCHES, "outcome" => label).increment(1);
+        let failure = match outcome {
             Ok(fetched) => {
-                metrics::counter!(FETCHES, "outcome" => "ok").increment(1);
-                cache.succeeded(Instant::now(), fetched);
+                self.shared.cache.lock().succeeded(Instant::now(), fetched);
+                None
             }
             Err(error) => {
-                metrics::counter!(FETCHES, "outcome" => "failed").increment(1);
-                let age_secs = cache.failed(Instant::now()).map(|age| age.as_secs());
-                let (source, error) = (&self.shared.source, &error as &(dyn Error + 'static));
-                tracing::warn!(%source, error, age_secs, "key set not fetched, keeping the old");
+                let age = self.shared.cache.lock().failed(Instant::now());
+                Some((error, age.map(|age| age.as_secs())))
             }
-        }
-        drop(cache);
+        };
         self.shared.ended.send_replace(());
+        // An interrupted task is either shutdown or a panic, which `start` reports.
+        if let Some((error, age_secs)) = failure
+            && !matches!(error, SourceError::Aborted)
+        {
+            let (source, error) = (&self.shared.source, &error as &(dyn Error + 'static));
+            tracing::warn!(%source, error, age_secs, "key set not fetched, keeping the old");
+        }
     }
 }
 

@@ -6,6 +6,28 @@
 //! bidirectional overrides (they make one text look like another). Not for: Unicode
 //! normalisation or confusable letters; the issuer of the token answers for those.
 
+use std::ops::RangeInclusive;
+
+/// Characters Unicode calls default-ignorable, as far as they are not formatting already.
+const INVISIBLE: [RangeInclusive<char>; 16] = [
+    '\u{00ad}'..='\u{00ad}',
+    '\u{034f}'..='\u{034f}',
+    '\u{115f}'..='\u{1160}',
+    '\u{17b4}'..='\u{17b5}',
+    '\u{180b}'..='\u{180f}',
+    '\u{200b}'..='\u{200d}',
+    '\u{2060}'..='\u{2065}',
+    '\u{206a}'..='\u{206f}',
+    '\u{3164}'..='\u{3164}',
+    '\u{fe00}'..='\u{fe0f}',
+    '\u{feff}'..='\u{feff}',
+    '\u{ffa0}'..='\u{ffa0}',
+    '\u{fff0}'..='\u{fff8}',
+    '\u{1bca0}'..='\u{1bca3}',
+    '\u{1d173}'..='\u{1d17a}',
+    '\u{e0000}'..='\u{e0fff}',
+];
+
 /// Reports whether `text` can stand in an identifier: 1 to `chars_max` characters, all visible
 /// or spaces inside.
 pub(super) fn is_identifier(text: &str, chars_max: usize) -> bool {
@@ -32,17 +54,14 @@ fn is_visible(c: char) -> bool {
 
 /// Line separators and the bidirectional controls of Unicode Annex 9.
 fn is_formatting(c: char) -> bool {
-    matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    let marks = matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}');
+    let separators_and_embeddings = matches!(c, '\u{2028}'..='\u{202e}');
+    let isolates = matches!(c, '\u{2066}'..='\u{2069}');
+    marks || separators_and_embeddings || isolates
 }
 
-/// Characters Unicode calls default-ignorable, as far as they are not formatting already.
 fn is_invisible(c: char) -> bool {
-    matches!(c,
-        '\u{00ad}' | '\u{034f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
-        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2065}'
-        | '\u{206a}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
-        | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}' | '\u{1bca0}'..='\u{1bca3}'
-        | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+    !c.is_ascii() && INVISIBLE.iter().any(|range| range.contains(&c))
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ pub enum Error {
         source: rustls::Error,
     },
     /// Both are good, but the key is another certificate's.
-    #[error("the key in {} does not belong to the certificate in {}", key.display(), cert.display())]
+    #[error("the key in {} is not that of the certificate in {}", key.display(), cert.display())]
     Mismatch {
         /// The certificate file.
         cert: PathBuf,
