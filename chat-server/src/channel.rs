@@ -15,7 +15,7 @@ mod namespace;
 mod outlet;
 
 pub use history::{History, Page, Since};
-pub use hub::Hub;
+pub use hub::{Full, Hub};
 pub use live::{Channel, Recovery, Subscription};
 pub use name::{ChannelName, InvalidName, NAME_BYTES_MAX, Place};
 pub use namespace::{LoadError, Namespaces, Options};

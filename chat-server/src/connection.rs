@@ -1,1 +1,89 @@
-//! The connection of the chat server.
+//! The doors for clients: WebSocket, and two fallbacks for networks that break it.
+//!
+//! Each door turns an HTTP request into a [`chassis::delivery::Wire`] and a session behind it;
+//! after that no session knows which door it was. Nothing of the protocol is decided here.
+
+mod emulation;
+mod refusal;
+mod stream;
+mod websocket;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use axum::routing::{any, get, post};
+use chassis::accept::{Admitted, Peer};
+use chassis::delivery::Wire;
+use chassis::rate_limit::Keyed;
+use chassis::shutdown::Shutdown;
+use tracing::Instrument;
+
+use crate::command::Services;
+use crate::metrics::Transport;
+use crate::outbound::Format;
+use crate::session::Session;
+use crate::session::registry::Handle;
+
+/// What the doors work with.
+#[derive(Debug, Clone)]
+pub struct Doors {
+    /// What sessions work with.
+    pub services: Arc<Services>,
+    /// Where sessions live, and when they end.
+    pub shutdown: Shutdown,
+    /// Requests of each address.
+    pub requests: Arc<Keyed<IpAddr>>,
+}
+
+/// The routes of all doors.
+pub fn router(doors: Doors) -> Router {
+    Router::new()
+        .route("/connection/websocket", any(websocket::open))
+        .route("/connection/sse", get(stream::open_sse))
+        .route("/connection/http_stream", post(stream::open_http_stream))
+        .route("/emulation", post(emulation::receive))
+        .layer(axum::middleware::from_fn_with_state(doors.clone(), admit))
+        .with_state(doors)
+}
+
+/// Turns away who has no slot or asks too often, before anything of the request is read.
+async fn admit(State(doors): State<Doors>, request: Request<Body>, next: Next) -> Response {
+    let Some(peer) = request.extensions().get::<Peer>().copied() else {
+        return refusal::internal("the connection has no address");
+    };
+    if doors.shutdown.is_draining() {
+        return refusal::draining();
+    }
+    if peer.admitted == Admitted::Spare && request.uri().path() != "/emulation" {
+        return refusal::full(doors.services.limits.connections_max);
+    }
+    if let Err(wait) = doors.requests.check(&peer.address.ip()) {
+        return refusal::too_many_requests(wait, doors.services.limits.requests_per_minute);
+    }
+    next.run(request).await
+}
+
+impl Doors {
+    /// Starts the session of a connection; its first frame may be at hand already.
+    fn open(&self, wire: Wire, format: Format, transport: Transport, early: &[u8]) -> Arc<Handle> {
+        let member = self.services.hub.delivery().join(wire);
+        let session = Session::new(self.services.clone(), member, format, transport, early);
+        let mailbox = session.mailbox().clone();
+        let forced = self.shutdown.forced().clone();
+        let life = async move {
+            tokio::select! {
+                biased;
+                () = forced.cancelled() => {}
+                () = session.run() => {}
+            }
+        };
+        let span = tracing::debug_span!("session", transport = ?transport);
+        self.shutdown.tasks().spawn(life.instrument(span));
+        mailbox
+    }
+}

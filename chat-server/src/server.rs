@@ -1,1 +1,239 @@
-//! The server of the chat server.
+//! Assembly: what is built in which order, how it serves, and how it goes.
+//!
+//! Order: everything that can be refused is checked before a port is bound (namespaces, keys,
+//! certificates), then all ports are bound, then tasks start, so a server that starts half does
+//! not exist. [`Server::run`] serves until the shutdown and ends when everyone is told.
+
+mod farewell;
+mod ports;
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use axum::Router;
+use chassis::accept::{self, Admission, Listener, ServerConfig};
+use chassis::auth::{self, Verifier};
+use chassis::delivery::{self, Delivered, Delivery, Observer};
+use chassis::rate_limit::{Keyed, Quota};
+use chassis::shutdown::Shutdown;
+use chassis::{telemetry, tls};
+use tokio_util::task::TaskTracker;
+
+pub use farewell::Report;
+pub use ports::Addresses;
+use ports::Ports;
+
+use crate::channel::{self, Hub, Namespaces};
+use crate::command::Services;
+use crate::config::{AuthConfig, Config, JwksSource};
+use crate::connection::{self, Doors};
+use crate::control::Control;
+use crate::metrics::{Metrics, Shed};
+use crate::session::registry::Registry;
+
+/// A server with its ports bound, not serving yet.
+#[derive(Debug)]
+pub struct Server {
+    config: Config,
+    telemetry: telemetry::Handles,
+    services: Arc<Services>,
+    admission: Arc<Admission>,
+    ports: Ports,
+    tls: Option<tls::Acceptor>,
+    shutdown: Shutdown,
+    /// Tasks that outlive the sessions: delivery, sweeps, measurements.
+    background: TaskTracker,
+}
+
+/// Why a server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The channels file.
+    #[error(transparent)]
+    Channels(#[from] channel::LoadError),
+    /// The keys.
+    #[error("tokens cannot be verified: {0}")]
+    Auth(#[from] auth::Error),
+    /// The certificate.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
+    /// A port.
+    #[error("{variable}: cannot bind {address}: {source}")]
+    Bind {
+        /// The variable that names the port.
+        variable: &'static str,
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Signals.
+    #[error("signals cannot be waited for: {0}")]
+    Signals(std::io::Error),
+}
+
+impl Server {
+    /// Builds everything and binds the ports; nothing is accepted before [`Server::run`].
+    ///
+    /// # Errors
+    /// What cannot be used, by its variable or file.
+    pub fn bind(config: Config, telemetry: telemetry::Handles) -> Result<Self, Error> {
+        let namespaces = Namespaces::load(config.channels_file.as_deref(), config.environment)?;
+        let verifier = Verifier::new(keys(&config.auth))?;
+        let tls = config.tls.as_ref().map(|files| {
+            tls::Acceptor::load(tls::Config { cert: files.cert.clone(), key: files.key.clone() })
+        });
+        let tls = tls.transpose()?;
+        let ports = Ports::bind(&config)?;
+        let metrics = Arc::new(telemetry.register(Metrics::register));
+        let background = TaskTracker::new();
+        let observer: Arc<dyn Observer> = Arc::new(Watch { metrics: metrics.clone() });
+        let limits = &config.limits;
+        let sizes = delivery::Config {
+            shards: limits.shards,
+            backlog_bytes_max: limits.backlog_bytes_max,
+            budget_bytes: limits.outbound_budget_bytes,
+        };
+        let delivery = Delivery::start(sizes, &observer, &background);
+        let admission = Admission::new(accept::Limits {
+            connections_max: limits.connections_max,
+            connections_per_ip: limits.connections_per_ip,
+            connect_rate_per_ip: limits.connect_rate_per_ip,
+        });
+        let rate = NonZeroU32::new(limits.message_rate).unwrap_or(NonZeroU32::MIN);
+        let services = Arc::new(Services {
+            hub: Hub::new(namespaces, delivery),
+            registry: Arc::new(Registry::default()),
+            verifier,
+            limits: limits.clone(),
+            timing: config.timing.clone(),
+            anonymous: config.auth.anonymous,
+            node: uuid::Uuid::new_v4().to_string().into(),
+            version: config.version.as_str().into(),
+            message_rate: Keyed::new(Quota::per_second(rate)),
+            metrics,
+        });
+        let shutdown = Shutdown::new();
+        Ok(Self { config, telemetry, services, admission, ports, tls, shutdown, background })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addresses(&self) -> Addresses {
+        self.ports.addresses
+    }
+
+    /// Orders to its sessions.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        Control::new(self.services.clone())
+    }
+
+    /// Ends it.
+    #[must_use]
+    pub fn shutdown(&self) -> Shutdown {
+        self.shutdown.clone()
+    }
+
+    /// Serves until the shutdown is triggered, then says goodbye to everyone.
+    pub async fn run(self) -> Report {
+        let Self { config, telemetry, services, admission, ports, tls, shutdown, background } =
+            self;
+        let draining = shutdown.draining().clone();
+        // Measurements and sweeps go on while clients are told, and end after them.
+        let over = tokio_util::sync::CancellationToken::new();
+        background.spawn(services.hub.clone().sweep(over.clone()));
+        background.spawn(telemetry.clone().run(over.clone()));
+        let metrics = services.metrics.clone();
+        let until = over.clone();
+        background.spawn(async move { metrics.run(until).await });
+        if let Some(tls) = &tls {
+            background.spawn(tls.clone().watch(over.clone()));
+        }
+        let server = accept::Server {
+            config: ServerConfig {
+                header_timeout: config.timing.header_timeout,
+                tls_handshake_timeout: config.timing.tls_handshake_timeout,
+            },
+            admission: admission.clone(),
+            tls: tls.as_ref().map(|tls| tls.server_config(&[tls::ALPN_H2, tls::ALPN_HTTP_1_1])),
+            router: Router::new(),
+            tracker: shutdown.tasks().clone(),
+            stop: draining.clone(),
+        };
+        let doors = connection::router(doors(&config, &services, &shutdown));
+        let serve = |listener: Listener, router: Router| {
+            let server = accept::Server { router, ..server.clone() };
+            shutdown.tasks().spawn(server.run(listener));
+        };
+        serve(ports.http, doors.clone());
+        serve(ports.connections, doors);
+        draining.cancelled().await;
+        let report = farewell::say(&config.timing, &services, &shutdown).await;
+        services.hub.delivery().close();
+        over.cancel();
+        background.close();
+        background.wait().await;
+        report
+    }
+}
+
+/// Serves until a signal; what `chat-server` without a subcommand does.
+///
+/// # Errors
+/// Why it cannot start.
+pub async fn run(config: Config, telemetry: telemetry::Handles) -> Result<(), Error> {
+    let server = Server::bind(config, telemetry)?;
+    let _signals = server.shutdown.listen().map_err(Error::Signals)?;
+    let report = server.run().await;
+    tracing::info!(told = report.told, forced = report.forced, "stopped");
+    Ok(())
+}
+
+fn doors(config: &Config, services: &Arc<Services>, shutdown: &Shutdown) -> Doors {
+    let per_minute = NonZeroU32::new(config.limits.requests_per_minute).unwrap_or(NonZeroU32::MIN);
+    Doors {
+        services: services.clone(),
+        shutdown: shutdown.clone(),
+        requests: Arc::new(Keyed::new(Quota::per_minute(per_minute))),
+    }
+}
+
+fn keys(config: &AuthConfig) -> auth::Config {
+    let secrets = std::iter::once(config.secret.clone()).chain(config.secret_previous.clone());
+    auth::Config {
+        secrets: secrets.collect(),
+        jwks: config.jwks.as_ref().map(|source| match source {
+            JwksSource::File(path) => auth::JwksSource::File(path.clone()),
+            JwksSource::Url(url) => auth::JwksSource::Url(url.clone()),
+        }),
+        issuer: config.issuer.clone(),
+        audience: config.audience.clone(),
+        exp_required: config.exp_required,
+    }
+}
+
+/// Delivery's reports become metrics.
+struct Watch {
+    metrics: Arc<Metrics>,
+}
+
+impl Observer for Watch {
+    fn delivered(&self, delivered: Delivered) {
+        self.metrics.deliveries_due(delivered.due);
+        self.metrics.deliveries_done(delivered.handed);
+        if let Some(accepted) = delivered.accepted {
+            self.metrics.series.delivery_seconds.record(accepted.elapsed());
+        }
+    }
+
+    fn shed(&self, shed: delivery::Shed) {
+        let kind = match shed {
+            delivery::Shed::Typing => Shed::Typing,
+            delivery::Shed::Presence => Shed::Presence,
+            delivery::Shed::Lag => Shed::Lag,
+            delivery::Shed::Closed => Shed::Closed,
+        };
+        self.metrics.series.shed.of(kind).increment(1);
+    }
+}

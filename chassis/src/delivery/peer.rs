@@ -164,7 +164,7 @@ impl Member {
     pub fn poll_read(
         &self,
         cx: &mut Context<'_>,
-        each: &mut dyn FnMut(&mut [u8]),
+        each: &mut (dyn FnMut(&mut [u8]) + Send),
     ) -> Poll<io::Result<Received>> {
         self.peer.wire.poll_read(cx, each)
     }
@@ -173,7 +173,7 @@ impl Member {
     ///
     /// # Errors
     /// What the socket or TLS says; the connection is over.
-    pub async fn read(&self, each: &mut dyn FnMut(&mut [u8])) -> io::Result<Received> {
+    pub async fn read(&self, each: &mut (dyn FnMut(&mut [u8]) + Send)) -> io::Result<Received> {
         poll_fn(|cx| self.poll_read(cx, each)).await
     }
 }

@@ -32,10 +32,13 @@ const SWEEP_INTERVAL: Duration = Duration::from_millis(100);
 /// Letters of an epoch: 48 bits, so that two lives of a channel do not look alike.
 const EPOCH_LETTERS: usize = 8;
 
+/// Some of the channels, under a lock of their own.
+type Part = Mutex<HashMap<Arc<str>, Arc<Channel>, RandomState>>;
+
 /// All channels of this process.
 #[derive(Debug)]
 pub struct Hub {
-    parts: Vec<Mutex<HashMap<Arc<str>, Arc<Channel>, RandomState>>>,
+    parts: Vec<Part>,
     hasher: RandomState,
     namespaces: Namespaces,
     delivery: Delivery,
@@ -123,14 +126,14 @@ impl Hub {
         }
     }
 
-    fn sweep_part(&self, part: &Mutex<HashMap<Arc<str>, Arc<Channel>, RandomState>>, now: Instant) {
+    fn sweep_part(&self, part: &Part, now: Instant) {
         let mut part = part.lock();
         let before = part.len();
         part.retain(|_, channel| Arc::strong_count(channel) > 1 || !channel.is_idle(now));
         self.count.fetch_sub(before - part.len(), Ordering::Relaxed);
     }
 
-    fn part(&self, name: &str) -> &Mutex<HashMap<Arc<str>, Arc<Channel>, RandomState>> {
+    fn part(&self, name: &str) -> &Part {
         let hash = usize::try_from(self.hasher.hash_one(name) >> 32).unwrap_or_default();
         &self.parts[hash % PARTS]
     }

@@ -123,19 +123,12 @@ mod tests {
 
     #[test]
     fn the_part_before_the_colon_says_where_a_name_points() {
-        let place = |text| match ChannelName::parse(text).unwrap().place() {
-            Place::Room => "room",
-            Place::User(user) => ["user", user][usize::from(user == "ann")],
-            Place::Stream => "stream",
-            Place::Namespace("news") => "namespace",
-            Place::Namespace(_) => "other",
-            Place::Plain => "plain",
-        };
-        assert_eq!(place("room:1"), "room");
-        assert_eq!(place("user:ann"), "ann");
-        assert_eq!(place("stream:1"), "stream");
-        assert_eq!(place("news:a:b"), "namespace");
-        assert_eq!(place("lobby"), "plain");
+        let points = |text, place| assert_eq!(ChannelName::parse(text).unwrap().place(), place);
+        points("room:1", Place::Room);
+        points("user:ann", Place::User("ann"));
+        points("stream:1", Place::Stream);
+        points("news:a:b", Place::Namespace("news"));
+        points("lobby", Place::Plain);
     }
 
     #[test]

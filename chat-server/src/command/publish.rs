@@ -26,7 +26,7 @@ pub struct Post {
 /// Publishes for a caller.
 ///
 /// # Errors
-/// 102, 103, 107, 413 for data over MAX_MESSAGE_SIZE, 111 while delivery is behind.
+/// 102, 103, 107, 413 for data over `MAX_MESSAGE_SIZE`, 111 while delivery is behind.
 pub fn publish(
     services: &Services,
     caller: Caller<'_>,

@@ -1,0 +1,49 @@
+//! `POST /emulation`: commands of a client whose stream only flows down.
+//!
+//! The body names the node and the session's secret; the commands go into the session's mailbox
+//! and the replies down its stream.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, StatusCode};
+use secrecy::ExposeSecret;
+
+use super::stream::{is_protobuf, read, too_large};
+use super::{Doors, refusal};
+use crate::protocol::{Encoding, decode_emulation};
+use crate::session::registry::Directive;
+
+/// A frame as a JSON text may double in length; the rest is the envelope.
+const ESCAPING: usize = 2;
+const ENVELOPE_BYTES: usize = 1024;
+
+pub(super) async fn receive(
+    State(doors): State<Doors>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let frame_max = doors.services.limits.frame_bytes_max;
+    let Some(body) = read(body, frame_max * ESCAPING + ENVELOPE_BYTES).await else {
+        return too_large(frame_max);
+    };
+    let encoding = if is_protobuf(&headers) { Encoding::Protobuf } else { Encoding::Json };
+    let Ok(request) = decode_emulation(encoding, &body) else {
+        let detail = "the body must hold session, node and data";
+        return refusal::problem(StatusCode::BAD_REQUEST, "emulation", detail);
+    };
+    if request.data.len() > frame_max {
+        return too_large(frame_max);
+    }
+    if request.node != *doors.services.node {
+        return refusal::problem(StatusCode::NOT_FOUND, "node", "there is no such node");
+    }
+    let secret = u128::from_str_radix(request.session.expose_secret(), 16).ok();
+    let Some(mailbox) = secret.and_then(|secret| doors.services.registry.emulated(secret)) else {
+        return refusal::problem(StatusCode::NOT_FOUND, "session", "there is no such session");
+    };
+    match mailbox.tell(Directive::Frame(request.data)) {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(_full) => refusal::mailbox_full(),
+    }
+}

@@ -1,0 +1,240 @@
+//! A server of one's own and clients that speak the protocol.
+//!
+//! [`Stage`] starts a server in this process on free ports; [`Client`] is a raw client that sends
+//! exactly what a test says. Nothing here sleeps: every wait ends on a message or a deadline.
+
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use chassis::config::Source;
+use chassis::shutdown::Shutdown;
+use chassis::telemetry::Handles;
+use chassis::testing::{Issuer, deadline};
+use chat_server::config::Config;
+use chat_server::control::Control;
+use chat_server::metrics::BUCKETS;
+use chat_server::server::{Addresses, Report, Server};
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::{WebSocketStream, client_async};
+use tokio_util::task::TaskTracker;
+
+/// The secret of every test server.
+pub const SECRET: &str = "a secret that only the tests of this server know";
+
+/// A running server; dropping it ends it.
+#[derive(Debug)]
+pub struct Stage {
+    pub addresses: Addresses,
+    pub control: Control,
+    pub shutdown: Shutdown,
+    pub telemetry: Handles,
+    running: JoinHandle<Report>,
+    _data: tempfile::TempDir,
+}
+
+/// A client over WebSocket in JSON.
+#[derive(Debug)]
+pub struct Client {
+    pub socket: WebSocketStream<TcpStream>,
+    last_id: u64,
+    /// Messages of a frame that were not asked for yet.
+    unread: Vec<Value>,
+}
+
+impl Stage {
+    /// A server with development's defaults.
+    pub async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// A server with some variables set.
+    pub async fn with(variables: &[(&str, &str)]) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let dir = data.path().to_str().unwrap();
+        let mut pairs = vec![
+            ("PORT", "0"),
+            ("WS_PORT", "0"),
+            ("PROMETHEUS_PORT", "0"),
+            ("JWT_SECRET", SECRET),
+            ("DATA_DIR", dir),
+        ];
+        for &(name, value) in variables {
+            pairs.retain(|(known, _)| *known != name);
+            pairs.push((name, value));
+        }
+        let config = Config::load(&Source::from_pairs(pairs)).unwrap();
+        let telemetry = Handles::detached(&config.telemetry, BUCKETS).unwrap();
+        let server = Server::bind(config, telemetry.clone()).unwrap();
+        let (addresses, control) = (server.addresses(), server.control());
+        let shutdown = server.shutdown();
+        let running = TaskTracker::new().spawn(server.run());
+        Self { addresses, control, shutdown, telemetry, running, _data: data }
+    }
+
+    /// Ends the server and says how it went.
+    pub async fn stop(self) -> Report {
+        self.shutdown.trigger();
+        deadline(self.running).await.unwrap()
+    }
+
+    /// A raw TCP connection to WS_PORT.
+    pub async fn tcp(&self) -> TcpStream {
+        deadline(TcpStream::connect(self.addresses.connections)).await.unwrap()
+    }
+
+    /// A client that has not said anything.
+    pub async fn socket(&self) -> Client {
+        let url = format!("ws://{}/connection/websocket", self.addresses.connections);
+        let request = url.into_client_request().unwrap();
+        let (socket, _) = deadline(client_async(request, self.tcp().await)).await.unwrap();
+        Client { socket, last_id: 0, unread: Vec::new() }
+    }
+
+    /// A client that is connected without a token.
+    pub async fn anonymous(&self) -> Client {
+        let mut client = self.socket().await;
+        client.ask("connect", json!({})).await;
+        client
+    }
+
+    /// A client that is connected as `user`.
+    pub async fn connect(&self, user: &str) -> Client {
+        let mut client = self.socket().await;
+        let reply = client.ask("connect", json!({ "token": token(user) })).await;
+        assert!(reply["connect"]["client"].is_string(), "{reply}");
+        client
+    }
+}
+
+/// A good token for an hour.
+pub fn token(user: &str) -> String {
+    claims(json!({ "sub": user, "exp": unix() + 3600 }))
+}
+
+/// A token with any claims, signed as the server wants it.
+pub fn claims(claims: Value) -> String {
+    Issuer::hs256(SECRET.as_bytes()).token(&claims)
+}
+
+pub fn unix() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+impl Client {
+    /// Sends a command and waits for its reply; pushes that come first are kept.
+    pub async fn ask(&mut self, method: &str, body: Value) -> Value {
+        let id = self.send(method, body).await;
+        self.expect(|message| message["id"] == id).await
+    }
+
+    /// Sends a command and returns its id.
+    pub async fn send(&mut self, method: &str, body: Value) -> u64 {
+        self.last_id += 1;
+        self.text(&json!({ "id": self.last_id, method: body }).to_string()).await;
+        self.last_id
+    }
+
+    pub async fn text(&mut self, text: &str) {
+        deadline(self.socket.send(Message::text(text))).await.unwrap();
+    }
+
+    /// Subscribes and expects to be let in.
+    pub async fn subscribe(&mut self, channel: &str) -> Value {
+        let reply = self.ask("subscribe", json!({ "channel": channel })).await;
+        assert!(reply["subscribe"].is_object(), "{reply}");
+        reply["subscribe"].clone()
+    }
+
+    /// Publishes and expects it to be taken.
+    pub async fn publish(&mut self, channel: &str, data: Value) -> Value {
+        let reply = self.ask("publish", json!({ "channel": channel, "data": data })).await;
+        assert!(reply["publish"].is_object(), "{reply}");
+        reply["publish"].clone()
+    }
+
+    /// The next publication, with everything else passed over.
+    pub async fn publication(&mut self) -> Value {
+        let is_pub = |message: &Value| message["push"]["pub"].is_object();
+        self.expect(is_pub).await["push"]["pub"].clone()
+    }
+
+    /// The first message that fits; those before it stay for later.
+    pub async fn expect(&mut self, fits: impl Fn(&Value) -> bool) -> Value {
+        if let Some(at) = self.unread.iter().position(&fits) {
+            return self.unread.remove(at);
+        }
+        loop {
+            let mut found = None;
+            for message in deadline(self.messages()).await {
+                if found.is_none() && fits(&message) {
+                    found = Some(message);
+                } else {
+                    self.unread.push(message);
+                }
+            }
+            if let Some(found) = found {
+                return found;
+            }
+        }
+    }
+
+    /// The messages of the next frame; pings are answered and passed over.
+    async fn messages(&mut self) -> Vec<Value> {
+        loop {
+            match self.socket.next().await.expect("the server closed").unwrap() {
+                Message::Text(text) if text.as_str() == "{}" => {
+                    self.socket.send(Message::text("{}")).await.unwrap();
+                }
+                Message::Text(text) => {
+                    let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+                    return lines.collect();
+                }
+                Message::Close(close) => panic!("closed with {close:?}"),
+                _ => {}
+            }
+        }
+    }
+
+    /// Waits for the end and gives the code of the close frame.
+    pub async fn closed(&mut self) -> u16 {
+        deadline(async {
+            loop {
+                match self.socket.next().await {
+                    Some(Ok(Message::Close(Some(close)))) => {
+                        assert!(!close.reason.is_empty(), "SDKs need a reason");
+                        return close.code.into();
+                    }
+                    Some(Ok(_)) => {}
+                    other => panic!("ended without a close frame: {other:?}"),
+                }
+            }
+        })
+        .await
+    }
+}
+
+/// Waits until something is true of the server.
+pub async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
+    let wait = async {
+        while !holds().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(10), wait).await;
+    assert!(waited.is_ok(), "{what}");
+}
+
+/// Asks over plain HTTP/1.1 and gives status, head and body.
+pub async fn http(address: SocketAddr, request: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = deadline(TcpStream::connect(address)).await.unwrap();
+    deadline(stream.write_all(request.as_bytes())).await.unwrap();
+    let mut answer = Vec::new();
+    deadline(stream.read_to_end(&mut answer)).await.unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}

@@ -1,0 +1,7 @@
+//! The chat server through its sockets: one file a behaviour.
+
+#![expect(unreachable_pub, reason = "the harness is a module of one binary")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+
+mod channels;
+mod harness;
