@@ -98,7 +98,7 @@ metric_set! {
     pub struct Series {
         /// WebSocket connections that are open.
         websocket_connections_active: Gauge = "websocket_connections_active",
-        /// Authenticated connections, by transport.
+        /// Connections that are open, by transport.
         connections: Family<Transport, Gauge> = "chat_connections_active",
         /// Distinct users who are connected.
         active_users: Gauge = "active_users",

@@ -68,17 +68,27 @@ impl Figures {
     /// When `/proc/self` is not what Linux documents.
     pub fn read() -> io::Result<Self> {
         let stat = fs::read_to_string("/proc/self/stat")?;
-        let statm = fs::read_to_string("/proc/self/statm")?;
-        let odd = || io::Error::new(io::ErrorKind::InvalidData, "/proc/self is not as documented");
         let ticks = cpu_ticks(&stat).ok_or_else(odd)?;
-        let pages: u64 =
-            statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).ok_or_else(odd)?;
         Ok(Self {
-            resident_bytes: pages * page_size() as u64,
+            resident_bytes: resident_bytes()?,
             cpu_seconds: ticks as f64 / clock_ticks_per_second() as f64,
             open_files: open_files()?,
         })
     }
+}
+
+/// The physical memory of the process, in bytes.
+///
+/// # Errors
+/// When `/proc/self` is not what Linux documents.
+pub fn resident_bytes() -> io::Result<u64> {
+    let statm = fs::read_to_string("/proc/self/statm")?;
+    let pages: Option<u64> = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok());
+    Ok(pages.ok_or_else(odd)? * page_size() as u64)
+}
+
+fn odd() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "/proc/self is not as documented")
 }
 
 impl Meter {
