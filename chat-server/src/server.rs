@@ -29,7 +29,7 @@ use routes::Routes;
 
 use crate::channel::{self, Hub, Namespaces};
 use crate::command::Services;
-use crate::config::{AuthConfig, Config, JwksSource};
+use crate::config::{AuthConfig, Config};
 use crate::control::Control;
 use crate::metrics::{Metrics, Shed};
 use crate::session::registry::Registry;
@@ -225,10 +225,7 @@ fn keys(config: &AuthConfig) -> auth::Config {
     let secrets = std::iter::once(config.secret.clone()).chain(config.secret_previous.clone());
     auth::Config {
         secrets: secrets.collect(),
-        jwks: config.jwks.as_ref().map(|source| match source {
-            JwksSource::File(path) => auth::JwksSource::File(path.clone()),
-            JwksSource::Url(url) => auth::JwksSource::Url(url.clone()),
-        }),
+        jwks: config.jwks.clone(),
         issuer: config.issuer.clone(),
         audience: config.audience.clone(),
         exp_required: config.exp_required,

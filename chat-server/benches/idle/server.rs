@@ -90,8 +90,9 @@ impl Drop for Server {
 /// A token for one of many users, ten connections each.
 pub(crate) fn token(connection: usize) -> anyhow::Result<String> {
     let user = Some(format!("user-{}", connection / 10).parse()?);
-    let hour = Some(Duration::from_secs(3600));
-    Ok(mint(&SECRET.into(), &NewToken { user, ttl: hour, ..NewToken::default() }))
+    let issued_at = chat_server::command::unix_seconds();
+    let ttl = Some(Duration::from_secs(3600));
+    Ok(mint(&SECRET.into(), &NewToken { user, issued_at, ttl, ..NewToken::default() }))
 }
 
 /// A variable of the measurement.
