@@ -8,6 +8,7 @@ mod farewell;
 mod ports;
 mod routes;
 
+use std::io::{IsTerminal, Write};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -28,6 +29,7 @@ use ports::Ports;
 use routes::Routes;
 
 use crate::channel::{self, Hub, Namespaces};
+use crate::cli::banner::{self, BoundAddrs};
 use crate::command::Services;
 use crate::config::{AuthConfig, Config};
 use crate::control::Control;
@@ -183,6 +185,19 @@ impl Server {
         report
     }
 
+    /// Tells a person where to look, and a log where it listens.
+    fn introduce(&self) {
+        let Addresses { http, connections, metrics, .. } = self.addresses();
+        tracing::info!(%http, %connections, ?metrics, "listening");
+        let mut terminal = std::io::stdout();
+        if terminal.is_terminal() {
+            let bound = BoundAddrs::new(&self.config, http, connections, metrics);
+            if let Err(error) = terminal.write_all(banner::render(&bound).as_bytes()) {
+                tracing::debug!(%error, "the terminal is gone");
+            }
+        }
+    }
+
     fn start_background(&self, over: &CancellationToken) {
         let Self { services, telemetry, background, .. } = self;
         background.spawn(services.hub.clone().sweep(over.clone()));
@@ -214,8 +229,12 @@ async fn count_users(services: Arc<Services>, over: CancellationToken) {
 /// # Errors
 /// Why it cannot start.
 pub async fn run(config: Config, telemetry: telemetry::Handles) -> Result<(), Error> {
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
     let server = Server::bind(config, telemetry)?;
     let _signals = server.shutdown.listen().map_err(Error::Signals)?;
+    server.introduce();
     let report = server.run().await;
     tracing::info!(told = report.told, forced = report.forced, "stopped");
     Ok(())
