@@ -123,8 +123,9 @@ fn optional_data(field: &'static str, data: Option<&[u8]>) -> Result<Option<Json
         return Ok(None);
     };
     Json::parse(data).map(Some).map_err(|_not_json| {
+        let levels = Json::DEPTH_MAX;
         ErrorReply::new(ErrorCode::BadRequest)
-            .with_message(format!("{field} is not a JSON value"))
+            .with_message(format!("{field} is not a JSON value of at most {levels} levels"))
             .with_reason("data_not_json")
             .with_field(field)
     })
