@@ -109,7 +109,8 @@ impl Handle {
         let mut mailbox = self.mailbox.lock();
         let full = mailbox.directives.len() >= MAILBOX_MAX
             || mailbox.frame_bytes + bytes > MAILBOX_BYTES_MAX;
-        if full && bytes > 0 {
+        let refusable = matches!(directive, Directive::Frame(_) | Directive::Message(_));
+        if full && refusable {
             return Err(MailboxFull);
         }
         mailbox.frame_bytes += bytes;
