@@ -20,7 +20,7 @@ fn serve(config: Config) -> anyhow::Result<()> {
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     OpenFiles::raise()?;
     let runtime = config.runtime.build()?;
-    runtime.block_on(server::run(config, telemetry))?;
+    let ended = runtime.block_on(server::run(config, telemetry));
     runtime.shutdown_timeout(RUNTIME_GRACE);
-    Ok(())
+    Ok(ended?)
 }
