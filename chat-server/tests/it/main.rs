@@ -6,3 +6,4 @@
 mod channels;
 mod command_line;
 mod harness;
+mod shutdown_under_load;
