@@ -6,7 +6,7 @@
 //!
 //! Reading order: the process environment, then the TOML file named by `CONFIG_FILE`, then the
 //! default. An empty value counts as unset. Every problem is collected, so that one start names all
-//! of them; a service prints [`ConfigErrors`] and leaves with [`EXIT_CODE`] before binding anything.
+//! of them; a service prints [`ConfigErrors`] and leaves with [`EXIT_CODE`] before it binds.
 //!
 //! Not here: what the values mean together (a service's own `config` decides that), and no secret
 //! is ever part of an error, a warning or the printed effective values.

@@ -111,7 +111,8 @@ pub struct AuthConfig {
 pub enum SecretOrigin {
     /// An operator gave it.
     Given,
-    /// Nobody did: made up for this process until [`AuthConfig::resolve`] finds the shared one.
+    /// Nobody did: made up for this process, until the shared one is found by
+    /// [`Config::resolve`](super::Config::resolve).
     MadeUp,
     /// From `DATA_DIR`, shared by what runs on this machine.
     Shared,
