@@ -17,7 +17,6 @@ fn main() -> ExitCode {
 fn serve(config: Config) -> anyhow::Result<()> {
     chassis::tls::install_provider();
     let telemetry = Handles::install(&config.telemetry, metrics::BUCKETS)?;
-    config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     OpenFiles::raise()?;
     let runtime = config.runtime.build()?;
     let ended = runtime.block_on(server::run(config, telemetry));
