@@ -122,7 +122,7 @@ impl Member {
         self.inbox.push(Item::Release { peer, topic, after, settled });
     }
 
-    /// Receives nothing more of `topic`.
+    /// Receives what was published on `topic` so far and nothing more.
     pub fn detach(&self, topic: TopicId) {
         self.inbox.push(Item::Detach { peer: self.peer.clone(), topic });
     }
@@ -157,7 +157,7 @@ impl Member {
     }
 
     /// Reads once into a buffer shared by all connections of this thread and hands it to `each`,
-    /// which may change it.
+    /// which may change it. A pipe brings nothing but its end, once its shard gave it up.
     ///
     /// # Errors
     /// What the socket or TLS says; the connection is over.
@@ -166,6 +166,12 @@ impl Member {
         cx: &mut Context<'_>,
         each: &mut (dyn FnMut(&mut [u8]) + Send),
     ) -> Poll<io::Result<Received>> {
+        if !self.peer.wire.is_read() {
+            // No socket says that it is over, so its shard does.
+            self.peer.session.register(cx.waker());
+            let open = self.peer.fate.load(Ordering::Relaxed) == OPEN;
+            return if open { Poll::Pending } else { Poll::Ready(Ok(Received::End)) };
+        }
         self.peer.wire.poll_read(cx, each)
     }
 

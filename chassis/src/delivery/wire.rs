@@ -122,6 +122,11 @@ impl Wire {
         }
     }
 
+    /// False for a pipe: nothing ever comes in by it.
+    pub(super) fn is_read(&self) -> bool {
+        !matches!(self, Self::Pipe(_))
+    }
+
     /// True when nothing that was taken is still unsent.
     pub(super) fn is_flushed(&self) -> bool {
         match self {
