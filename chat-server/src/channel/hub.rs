@@ -26,7 +26,7 @@ const PARTS: usize = 64;
 /// Channels at once: about 1 GiB when each is empty.
 const CHANNELS_MAX: usize = 1_000_000;
 
-/// One part is swept each time: an unused channel goes within seven seconds.
+/// One part is swept each time: each within seven seconds.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Letters of an epoch: 48 bits, so that two lives of a channel do not look alike.

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use chassis::delivery::{Class, Delivery, Frame, Member, TopicId};
@@ -20,6 +21,10 @@ use crate::protocol::{
     ClientInfo, Encoding, Position, PresenceStatsResult, Publication, Push, encode_publication,
     encode_push,
 };
+
+/// How long a channel that nobody is in and that keeps nothing keeps its epoch: long enough for
+/// its clients to come back after a broken connection and find that they have missed nothing.
+const EPOCH_KEPT: Duration = Duration::from_secs(60);
 
 /// One channel; shared by its subscriptions and the shards that deliver it.
 pub struct Channel {
@@ -40,6 +45,8 @@ struct State {
     members: Vec<[u32; OUTLETS]>,
     present: HashMap<Arc<str>, Arc<ClientInfo>>,
     users: HashMap<Arc<str>, u32>,
+    /// When somebody was in it last.
+    left_at: Instant,
 }
 
 /// What a subscriber learns about the time before its subscription.
@@ -77,6 +84,7 @@ impl Channel {
             members: vec![[0; OUTLETS]; delivery.shards()],
             present: HashMap::new(),
             users: HashMap::new(),
+            left_at: Instant::now(),
         };
         let (published, state) = (AtomicU64::new(0), Mutex::new(state));
         Self { name, options, epoch, first_topic, delivery, published, state }
@@ -226,7 +234,10 @@ impl Channel {
     pub(super) fn is_idle(&self, now: Instant) -> bool {
         let mut state = self.state.lock();
         state.history.expire(&self.options, now);
-        state.history.is_empty() && state.members.iter().flatten().all(|&members| members == 0)
+        let kept = if self.options.history_size > 0 { EPOCH_KEPT } else { Duration::ZERO };
+        state.history.is_empty()
+            && state.members.iter().flatten().all(|&members| members == 0)
+            && now.saturating_duration_since(state.left_at) >= kept
     }
 
     /// Enters a client on hold: nothing is delivered to it until [`Subscription::release`].
@@ -313,6 +324,7 @@ impl Drop for Subscription {
         for audience in self.audiences() {
             state.members[self.shard][index(self.format, audience)] -= 1;
         }
+        state.left_at = Instant::now();
         if !self.announced {
             return;
         }

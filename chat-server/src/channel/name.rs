@@ -3,8 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use chassis::auth::UserId;
+
 /// Longest name in bytes.
 pub const NAME_BYTES_MAX: usize = 255;
+
+/// What the name of a person's feed begins with.
+const USER_PREFIX: &str = "user:";
 
 /// A checked channel name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -60,6 +65,10 @@ impl ChannelName {
     /// # Errors
     /// What is wrong with it.
     pub fn parse(text: &str) -> Result<Self, InvalidName> {
+        // Whoever may have a feed has one: a user id may be longer, and may have spaces inside.
+        if let Some(Ok(user)) = text.strip_prefix(USER_PREFIX).map(str::parse::<UserId>) {
+            return Ok(Self::of_user(user.as_str()));
+        }
         if text.len() > NAME_BYTES_MAX {
             return Err(InvalidName::TooLong { got: text.len() });
         }
@@ -79,7 +88,7 @@ impl ChannelName {
     /// The feed of one person.
     #[must_use]
     pub fn of_user(user: &str) -> Self {
-        Self(format!("user:{user}").into())
+        Self(format!("{USER_PREFIX}{user}").into())
     }
 
     /// Where it points.
@@ -142,6 +151,16 @@ mod tests {
             assert_eq!(reason(text), "channel_character", "{text:?}");
         }
         assert!(ChannelName::parse(&"x".repeat(255)).is_ok());
+    }
+
+    #[test]
+    fn every_user_id_names_a_feed() {
+        for user in ["ann", "auth0|5f", "Ann Smith", &"ü".repeat(128)] {
+            let feed = ChannelName::of_user(user);
+            assert_eq!(ChannelName::parse(feed.shared()).as_ref(), Ok(&feed));
+            assert_eq!(feed.place(), Place::User(user));
+        }
+        assert!(ChannelName::parse("user: ann").is_err());
     }
 
     proptest! {
