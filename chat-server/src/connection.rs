@@ -21,13 +21,16 @@ use chassis::accept::{Admitted, Peer};
 use chassis::delivery::Wire;
 use chassis::rate_limit::Keyed;
 use chassis::shutdown::Shutdown;
+use http::header;
+use http::uri::Authority;
 use tracing::Instrument;
 
 use crate::command::Services;
+use crate::config::Cors;
 use crate::metrics::Transport;
 use crate::outbound::Format;
 use crate::session::Session;
-use crate::session::registry::Handle;
+use crate::session::registry::{Directive, Handle};
 
 /// What the doors work with.
 #[derive(Debug, Clone)]
@@ -38,6 +41,8 @@ pub struct Doors {
     pub shutdown: Shutdown,
     /// Requests of each address.
     pub requests: Arc<Keyed<IpAddr>>,
+    /// Which web pages may call.
+    pub cors: Arc<Cors>,
 }
 
 /// The routes of all doors.
@@ -63,10 +68,25 @@ async fn admit(State(doors): State<Doors>, request: Request<Body>, next: Next) -
     if opens && (peer.admitted == Admitted::Spare || doors.is_full()) {
         return refusal::full(doors.services.limits.connections_max);
     }
+    if !is_welcome(&doors.cors, &request) {
+        return refusal::origin();
+    }
     if let Err(wait) = doors.requests.check(&peer.address.ip()) {
         return refusal::too_many_requests(wait, doors.services.limits.requests_per_minute);
     }
     next.run(request).await
+}
+
+/// Browsers let any page open a WebSocket and leave it to the server whether it may. A page of the
+/// server's own host always may; what is no browser names no origin.
+fn is_welcome(cors: &Cors, request: &Request<Body>) -> bool {
+    let Some(origin) = request.headers().get(header::ORIGIN) else { return true };
+    let Ok(origin) = origin.to_str() else { return false };
+    let named = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = named.or(request.uri().authority().map(Authority::as_str));
+    let page = origin.split_once("://").map(|(_scheme, page)| page);
+    cors.allows(origin)
+        || page.zip(host).is_some_and(|(page, host)| page.eq_ignore_ascii_case(host))
 }
 
 impl Doors {
@@ -80,6 +100,10 @@ impl Doors {
         let member = self.services.hub.delivery().join(wire);
         let session = Session::new(self.services.clone(), member, format, transport, early);
         let mailbox = session.mailbox().clone();
+        // Whoever says goodbye to all may not have seen this one any more.
+        if self.shutdown.is_draining() && mailbox.tell(Directive::Goodbye).is_err() {
+            tracing::debug!("a session could not be told");
+        }
         let forced = self.shutdown.forced().clone();
         let life = async move {
             tokio::select! {

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
 use secrecy::ExposeSecret;
 
-use super::stream::{is_protobuf, read, too_large};
+use super::stream::{is_protobuf, read};
 use super::{Doors, refusal};
 use crate::protocol::{Encoding, decode_emulation};
 use crate::session::registry::Directive;
@@ -24,8 +24,9 @@ pub(super) async fn receive(
     body: Body,
 ) -> Response {
     let frame_max = doors.services.limits.frame_bytes_max;
-    let Some(body) = read(body, frame_max * ESCAPING + ENVELOPE_BYTES).await else {
-        return too_large(frame_max);
+    let body = match read(&doors, body, frame_max * ESCAPING + ENVELOPE_BYTES).await {
+        Ok(body) => body,
+        Err(refusal) => return refusal,
     };
     let encoding = if is_protobuf(&headers) { Encoding::Protobuf } else { Encoding::Json };
     let Ok(request) = decode_emulation(encoding, &body) else {
@@ -33,7 +34,7 @@ pub(super) async fn receive(
         return refusal::problem(StatusCode::BAD_REQUEST, "emulation", detail);
     };
     if request.data.len() > frame_max {
-        return too_large(frame_max);
+        return refusal::too_large(frame_max, Some(request.data.len() as u64));
     }
     if request.node != *doors.services.node {
         return refusal::problem(StatusCode::NOT_FOUND, "node", "there is no such node");

@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::response::Response;
 use chassis::rate_limit::RetryAfter;
 use http::{HeaderValue, StatusCode, header};
+use serde_json::{Value, json};
 
 use crate::protocol::ErrorCode;
 
@@ -14,21 +15,36 @@ const BUSY_RETRY: Duration = Duration::from_secs(5);
 
 pub(super) fn full(limit: usize) -> Response {
     let detail = format!("all {limit} connections are in use");
-    busy(problem(StatusCode::SERVICE_UNAVAILABLE, "connections_max", &detail))
+    busy("connections_max", &detail)
 }
 
 pub(super) fn draining() -> Response {
-    busy(problem(StatusCode::SERVICE_UNAVAILABLE, "draining", "the server is going away"))
+    busy("draining", "the server is going away")
 }
 
 pub(super) fn mailbox_full() -> Response {
     let detail = "too many commands wait for this session";
-    retry(problem(StatusCode::TOO_MANY_REQUESTS, "commands_waiting", detail), Duration::ZERO)
+    later(StatusCode::TOO_MANY_REQUESTS, "commands_waiting", detail, Duration::from_secs(1))
 }
 
 pub(super) fn too_many_requests(wait: RetryAfter, limit: u32) -> Response {
     let detail = format!("more than {limit} requests a minute");
-    retry(problem(StatusCode::TOO_MANY_REQUESTS, "requests_per_minute", &detail), wait.0)
+    later(StatusCode::TOO_MANY_REQUESTS, "requests_per_minute", &detail, wait.0)
+}
+
+/// `got` is how long the body is, if that is known.
+pub(super) fn too_large(limit: usize, got: Option<u64>) -> Response {
+    let status = StatusCode::PAYLOAD_TOO_LARGE;
+    let mut document = document(status, "frame_size", &format!("the frame is over {limit} bytes"));
+    document["limit"] = json!(limit);
+    if let Some(got) = got {
+        document["got"] = json!(got);
+    }
+    respond(status, &document)
+}
+
+pub(super) fn origin() -> Response {
+    problem(StatusCode::FORBIDDEN, "origin", "pages of this origin may not call")
 }
 
 pub(super) fn internal(detail: &str) -> Response {
@@ -37,22 +53,30 @@ pub(super) fn internal(detail: &str) -> Response {
 
 /// A problem document; `code` is the protocol's own for the status.
 pub(super) fn problem(status: StatusCode, reason: &'static str, detail: &str) -> Response {
+    respond(status, &document(status, reason, detail))
+}
+
+fn document(status: StatusCode, reason: &'static str, detail: &str) -> Value {
     let code = match status {
-        StatusCode::BAD_REQUEST => ErrorCode::BadRequest,
+        StatusCode::BAD_REQUEST | StatusCode::REQUEST_TIMEOUT => ErrorCode::BadRequest,
+        StatusCode::FORBIDDEN => ErrorCode::PermissionDenied,
         StatusCode::NOT_FOUND => ErrorCode::NotFound,
         StatusCode::PAYLOAD_TOO_LARGE => ErrorCode::TooLarge,
         StatusCode::TOO_MANY_REQUESTS => ErrorCode::TooManyRequests,
         StatusCode::SERVICE_UNAVAILABLE => ErrorCode::StoreUnavailable,
         _ => ErrorCode::Internal,
     };
-    let document = serde_json::json!({
+    json!({
         "type": "about:blank",
         "title": status.canonical_reason(),
         "status": status.as_u16(),
         "detail": detail,
         "code": code.code(),
         "reason": reason,
-    });
+    })
+}
+
+fn respond(status: StatusCode, document: &Value) -> Response {
     let mut response = Response::new(Body::from(document.to_string()));
     *response.status_mut() = status;
     let json = HeaderValue::from_static("application/problem+json");
@@ -60,14 +84,17 @@ pub(super) fn problem(status: StatusCode, reason: &'static str, detail: &str) ->
     response
 }
 
-fn busy(response: Response) -> Response {
-    retry(response, BUSY_RETRY)
+fn busy(reason: &'static str, detail: &str) -> Response {
+    later(StatusCode::SERVICE_UNAVAILABLE, reason, detail, BUSY_RETRY)
 }
 
-fn retry(mut response: Response, wait: Duration) -> Response {
-    let seconds = wait.as_secs_f64().ceil().max(1.0);
-    if let Ok(value) = HeaderValue::from_str(&seconds.to_string()) {
-        response.headers_mut().insert(header::RETRY_AFTER, value);
-    }
+/// The same request may pass after `wait`.
+fn later(status: StatusCode, reason: &'static str, detail: &str, wait: Duration) -> Response {
+    let mut document = document(status, reason, detail);
+    document["retry_after_ms"] = json!(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1));
+    let mut response = respond(status, &document);
+    // The header knows whole seconds only.
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
     response
 }

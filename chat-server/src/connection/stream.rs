@@ -7,14 +7,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{Query, State};
 use axum::response::Response;
 use bytes::Bytes;
 use chassis::delivery::Wire;
 use futures_util::Stream;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Deserialize;
 use tokio::io::DuplexStream;
 use tokio_util::io::ReaderStream;
@@ -47,7 +47,9 @@ pub(super) async fn open_sse(
     let limit = doors.services.limits.frame_bytes_max;
     match parameters.cf_connect {
         None => missing_connect("cf_connect is missing"),
-        Some(connect) if connect.len() > limit => too_large(limit),
+        Some(connect) if connect.len() > limit => {
+            refusal::too_large(limit, Some(connect.len() as u64))
+        }
         Some(connect) => {
             let first = Bytes::from(connect);
             respond(&doors, first, Format::SseJson, Transport::Sse, "text/event-stream")
@@ -61,8 +63,10 @@ pub(super) async fn open_http_stream(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let limit = doors.services.limits.frame_bytes_max;
-    let Some(first) = read(body, limit).await else { return too_large(limit) };
+    let first = match read(&doors, body, doors.services.limits.frame_bytes_max).await {
+        Ok(first) => first,
+        Err(refusal) => return refusal,
+    };
     if first.is_empty() {
         return missing_connect("the body must be a connect command");
     }
@@ -73,10 +77,21 @@ pub(super) async fn open_http_stream(
     respond(&doors, first, format, Transport::HttpStream, kind)
 }
 
-/// A body of at most `limit` bytes; `None` when it is longer or breaks off.
-pub(super) async fn read(body: Body, limit: usize) -> Option<Bytes> {
-    let whole = Limited::new(body, limit).collect().await;
-    whole.ok().map(http_body_util::Collected::to_bytes)
+/// A body of at most `limit` bytes that arrives whole and in time, or the answer to any other.
+pub(super) async fn read(doors: &Doors, body: Body, limit: usize) -> Result<Bytes, Response> {
+    let got = body.size_hint().exact();
+    let whole = Limited::new(body, limit).collect();
+    match tokio::time::timeout(doors.services.timing.auth_timeout, whole).await {
+        Ok(Ok(whole)) => Ok(whole.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(refusal::too_large(limit, got)),
+        Ok(Err(_broken)) => {
+            Err(refusal::problem(StatusCode::BAD_REQUEST, "body", "the body broke off"))
+        }
+        Err(_elapsed) => {
+            let detail = "the body did not arrive in time";
+            Err(refusal::problem(StatusCode::REQUEST_TIMEOUT, "body_timeout", detail))
+        }
+    }
 }
 
 pub(super) fn is_protobuf(headers: &HeaderMap) -> bool {
@@ -91,6 +106,11 @@ fn respond(
     transport: Transport,
     content_type: &'static str,
 ) -> Response {
+    // One HTTP/2 connection, with one slot, may carry many of these.
+    let most = doors.services.limits.connections_max;
+    if doors.services.registry.count() >= most {
+        return refusal::full(most);
+    }
     let (wire, down) = Wire::pipe(PIPE_BYTES);
     let mailbox = doors.open(wire, format, transport, &[]);
     if mailbox.tell(Directive::Frame(first)).is_err() {
@@ -108,11 +128,6 @@ fn respond(
 
 fn missing_connect(detail: &str) -> Response {
     refusal::problem(StatusCode::BAD_REQUEST, "connect_missing", detail)
-}
-
-pub(super) fn too_large(limit: usize) -> Response {
-    let detail = format!("the body is over {limit} bytes or broke off");
-    refusal::problem(StatusCode::PAYLOAD_TOO_LARGE, "frame_size", &detail)
 }
 
 impl Stream for Downstream {

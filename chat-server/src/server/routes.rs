@@ -38,6 +38,7 @@ impl Routes {
             services: services.clone(),
             shutdown: shutdown.clone(),
             requests: Arc::new(Keyed::new(quota)),
+            cors: Arc::new(config.cors.clone()),
         });
         let doors = doors.layer(cors(&config.cors));
         let admission = admission.clone();
