@@ -21,13 +21,12 @@ use bytes::Bytes;
 use chassis::delivery::Member;
 use chassis::rate_limit::Bucket;
 use tokio::time::Instant;
-use tokio::time::error::Elapsed;
 
 use deadlines::{Deadlines, Due};
 use end::End;
 use inbound::{Inbound, Incoming};
 use registry::{Directive, Registered};
-pub use subs::{Sub, Subs};
+pub use subs::{MadeBy, Sub, Subs};
 
 use crate::command::{Services, unix_seconds};
 use crate::metrics::{Connected, Transport};
@@ -36,6 +35,10 @@ use crate::protocol::{ClientInfo, DisconnectCode, Extensions, Push, UnsubscribeC
 
 /// Replies of one client that may wait for its socket before the next frame is read.
 const UNREAD_REPLIES_MAX: usize = 64 * 1024;
+
+/// Frames of a client that never pauses between two looks at the clock: more than a client sends
+/// in front of a pong, few enough to be handled within milliseconds.
+const FRAMES_PER_LOOK: u8 = 64;
 
 /// The actor of one connection.
 #[derive(Debug)]
@@ -49,6 +52,8 @@ pub struct Session {
     refused: bool,
     subs: Subs,
     incoming: Incoming,
+    /// Frames since the clock was looked at.
+    unclocked: u8,
     deadlines: Deadlines,
     granted: Extensions,
     commands: Bucket,
@@ -95,6 +100,7 @@ impl Session {
             refused: false,
             subs: Subs::default(),
             incoming,
+            unclocked: 0,
             granted: Extensions::default(),
             commands: Bucket::new(),
             publishes: Bucket::new(),
@@ -124,9 +130,19 @@ impl Session {
         if let Poll::Ready(directive) = self.registered.handle().poll_directive(cx) {
             return Poll::Ready(Event::Directive(directive));
         }
+        // What a client sent is read before the clock is asked whether it was silent too long; but
+        // nobody stops the clock by sending without a pause.
+        if self.unclocked == FRAMES_PER_LOOK {
+            self.unclocked = 0;
+            if let Poll::Ready(due) = self.deadlines.poll_due(cx) {
+                return Poll::Ready(Event::Due(due));
+            }
+        }
         if let Poll::Ready(inbound) = self.incoming.poll_next(cx, &self.member) {
+            self.unclocked += 1;
             return Poll::Ready(Event::Inbound(inbound));
         }
+        self.unclocked = 0;
         self.deadlines.poll_due(cx).map(Event::Due)
     }
 
@@ -150,16 +166,17 @@ impl Session {
     }
 
     async fn on_frame(&mut self, frame: &[u8]) -> Option<End> {
-        let end = self.handle(frame).await;
-        if end.is_none() && self.unread(UNREAD_REPLIES_MAX).await.is_err() {
-            return Some(End::Disconnect(DisconnectCode::Slow));
+        match self.handle(frame).await {
+            Some(end) => Some(end),
+            None => self.read_by_client(UNREAD_REPLIES_MAX).await.err().map(End::Disconnect),
         }
-        end
     }
 
-    /// Waits until at most `bytes` of replies are unread; a client has a ping's time for it.
-    async fn unread(&self, bytes: usize) -> Result<(), Elapsed> {
-        tokio::time::timeout(self.services.timing.ping_interval, self.member.drained(bytes)).await
+    /// Waits until the client has read all but `bytes_max` of what was sent to it alone.
+    async fn read_by_client(&self, bytes_max: usize) -> Result<(), DisconnectCode> {
+        let patience = self.services.timing.ping_interval;
+        let read = tokio::time::timeout(patience, self.member.drained(bytes_max)).await;
+        read.map_err(|_elapsed| DisconnectCode::Slow)
     }
 
     async fn on_directive(&mut self, directive: Directive) -> Option<End> {
@@ -175,7 +192,10 @@ impl Session {
                 }
             }
             Directive::Unsubscribe(channel, code) => self.unsubscribe(&channel, code),
-            Directive::Subscribe(channel) => return self.subscribe_for_server(&channel).await,
+            Directive::Subscribe(channel) => {
+                let entered = self.subscribe_for_server(&channel).await;
+                return entered.err().map(End::Disconnect);
+            }
             Directive::Refresh(expires_at) => {
                 if let Some(identity) = &mut self.identity {
                     identity.expires_at = expires_at;
@@ -254,13 +274,14 @@ impl Session {
         let end = if self.member.was_cut() { End::Cut } else { end };
         self.services.metrics.disconnected(end.label());
         tracing::debug!(?end, "session ended");
-        drop(self.subs);
-        drop(self.identity);
-        let last = end.last_frame(self.format);
         if end.is_final() {
             return;
         }
-        self.member.finish(last.unwrap_or_else(Bytes::new));
+        self.subs.end(&self.member);
+        drop(self.identity);
+        // Who comes back while this client is waited for is not one connection too many.
+        drop(self.registered);
+        self.member.finish(end.last_frame(self.format).unwrap_or_else(Bytes::new));
         end::wait_for_peer(&self.member, self.format).await;
     }
 }

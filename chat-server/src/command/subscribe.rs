@@ -55,10 +55,10 @@ pub async fn subscribe(
     if caller.subs.find(name.shared()).is_some() {
         return Err(ErrorCode::AlreadySubscribed.into());
     }
-    let limit = services.limits.channels_per_connection;
-    if caller.subs.len() >= limit {
+    let (limit, made) = (services.limits.channels_per_connection, caller.subs.of_client());
+    if made >= limit {
         let error = ErrorReply::new(ErrorCode::LimitExceeded).with_reason("channel_limit");
-        return Err(error.with_limit(limit as u64, caller.subs.len() as u64 + 1).into());
+        return Err(error.with_limit(limit as u64, made as u64 + 1).into());
     }
     let expires_at = permission(services, caller.info, request, &name, options).await?;
     let channel = services.hub.channel(&name, options).map_err(|full| {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use rand::RngExt;
 use tokio::time::{Instant, Sleep};
 
-use crate::command::unix_seconds;
+use crate::command::unix_millis;
 use crate::config::Timing;
 
 /// Clients ask for a new token when the old one ends; this is the time they have.
@@ -68,13 +68,14 @@ impl Deadlines {
         self.pong = None;
     }
 
-    /// The token and the permissions hold until then, and for the grace behind it.
+    /// The token and the permissions hold until then, and for the grace behind it, of which some
+    /// may be over: clocks differ, so a token is taken for a while after its end.
     pub(super) fn expire_at(&mut self, unix: Option<u64>) {
         self.expiry = unix.map(|unix| {
-            let left = Duration::from_secs(unix.saturating_sub(unix_seconds()));
+            let end = Duration::from_secs(unix) + EXPIRY_GRACE;
+            let left = end.saturating_sub(Duration::from_millis(unix_millis()));
             // A token that is good for a century must not overflow the clock.
-            let left = left.min(Duration::from_secs(365 * 24 * 3600));
-            Instant::now() + left + EXPIRY_GRACE
+            Instant::now() + left.min(Duration::from_secs(365 * 24 * 3600))
         });
         self.rearm();
     }
@@ -127,6 +128,7 @@ mod tests {
     use std::future::poll_fn;
 
     use super::*;
+    use crate::command::unix_seconds;
 
     fn timing() -> Timing {
         Timing {
@@ -175,6 +177,6 @@ mod tests {
             due = poll_fn(|cx| deadlines.poll_due(cx)).await;
         }
         assert_eq!(due, Due::Expiry);
-        assert!((25..=26).contains(&start.elapsed().as_secs()));
+        assert!((24..=25).contains(&start.elapsed().as_secs()));
     }
 }

@@ -7,7 +7,7 @@
 use tokio::time::Instant;
 
 use super::end::End;
-use super::{Identity, Session, Sub};
+use super::{Identity, MadeBy, Session, Sub};
 use crate::channel::ChannelName;
 use crate::command::{self, Caller, Entered, Post, Refusal};
 use crate::metrics::Method;
@@ -120,7 +120,7 @@ impl Session {
                 let entered =
                     command::subscribe(services, caller, member, format, &request).await?;
                 batch.reply(&Reply::ok(id, ReplyBody::Subscribe(Box::new(entered.result.clone()))));
-                self.enter(entered, batch).await?;
+                self.enter(entered, MadeBy::Client, batch).await?;
                 self.expiry_changed();
                 return Ok(None);
             }
@@ -185,14 +185,19 @@ impl Session {
         self.identity = Some(Box::new(Identity { info, expires_at }));
         batch.reply(&Reply::ok(id, ReplyBody::Connect(Box::new(connected.result))));
         for entered in connected.entered {
-            self.enter(entered, batch).await?;
+            self.enter(entered, MadeBy::Server, batch).await?;
         }
         self.expiry_changed();
         Ok(())
     }
 
     /// Sends what is queued and what was missed beyond the first page, then lets the channel in.
-    async fn enter(&mut self, entered: Entered, batch: &mut Batch) -> Result<(), Refusal> {
+    async fn enter(
+        &mut self,
+        entered: Entered,
+        made_by: MadeBy,
+        batch: &mut Batch,
+    ) -> Result<(), DisconnectCode> {
         self.send(batch);
         let channel = entered.subscription.channel().name().clone();
         for publications in entered.rest.chunks(32) {
@@ -201,27 +206,30 @@ impl Session {
                 batch.push(&Push::Pub { channel, publication });
             }
             self.send(batch);
-            self.unread(RECOVERY_BYTES_MAX).await.map_err(|_slow| DisconnectCode::Slow)?;
+            self.read_by_client(RECOVERY_BYTES_MAX).await?;
         }
         entered.subscription.release(&self.member, entered.after);
         let (subscription, expires_at) = (entered.subscription, entered.expires_at);
-        self.subs.insert(Sub { subscription, expires_at }).subscription.announce();
+        self.subs.insert(Sub { subscription, expires_at, made_by }).subscription.announce();
         Ok(())
     }
 
     /// A subscription made by the server, told by a push.
-    pub(super) async fn subscribe_for_server(&mut self, channel: &str) -> Option<End> {
-        let identity = self.identity.as_ref()?;
-        let name = ChannelName::parse(channel).ok()?;
+    pub(super) async fn subscribe_for_server(
+        &mut self,
+        channel: &str,
+    ) -> Result<(), DisconnectCode> {
+        let Some(identity) = &self.identity else { return Ok(()) };
+        let Ok(name) = ChannelName::parse(channel) else { return Ok(()) };
         if self.subs.find(channel).is_some() {
-            return None;
+            return Ok(());
         }
         let (services, info) = (&self.services, &identity.info);
         let entered =
             command::enter_for_server(services, info, &self.member, self.format, &name, None);
         let Ok(entered) = entered else {
             tracing::warn!(reason = "no such channel", "the server could not subscribe");
-            return None;
+            return Ok(());
         };
         let result = &entered.result;
         let mut batch = Batch::new(self.format);
@@ -233,10 +241,7 @@ impl Session {
             offset: result.offset,
             data: None,
         });
-        match self.enter(entered, &mut batch).await {
-            Err(Refusal::Disconnect(code)) => Some(End::Disconnect(code)),
-            Ok(()) | Err(Refusal::Error(_)) => None,
-        }
+        self.enter(entered, MadeBy::Server, &mut batch).await
     }
 
     fn renew(&mut self, expires_at: Option<u64>) -> crate::protocol::RefreshResult {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use chassis::delivery::Member;
+
 use crate::channel::{Channel, Subscription};
 
 /// One channel of a client.
@@ -11,6 +13,17 @@ pub struct Sub {
     pub subscription: Subscription,
     /// When the permission ends, in Unix seconds.
     pub expires_at: Option<u64>,
+    /// Who wanted it.
+    pub made_by: MadeBy,
+}
+
+/// Who wanted a subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MadeBy {
+    /// The client: it counts against what one connection may have.
+    Client,
+    /// The server: what it wants takes nothing from the client.
+    Server,
 }
 
 /// All channels of a client.
@@ -20,16 +33,10 @@ pub struct Subs {
 }
 
 impl Subs {
-    /// How many there are.
+    /// How many the client made itself.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.list.len()
-    }
-
-    /// True when there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
+    pub fn of_client(&self) -> usize {
+        self.list.iter().filter(|sub| sub.made_by == MadeBy::Client).count()
     }
 
     /// The subscription to a channel.
@@ -51,6 +58,13 @@ impl Subs {
     pub(super) fn remove(&mut self, channel: &str) -> Option<Sub> {
         let at = self.list.iter().position(|sub| &**name(sub) == channel)?;
         Some(self.list.swap_remove(at))
+    }
+
+    /// Leaves every channel; what was published before still goes to the client.
+    pub(super) fn end(self, member: &Member) {
+        for sub in self.list {
+            sub.subscription.end(member);
+        }
     }
 
     pub(super) fn renew(&mut self, channel: &str, expires_at: Option<u64>) {
