@@ -1,9 +1,13 @@
 //! A server of one's own and clients that speak the protocol.
 //!
 //! [`Stage`] starts a server in this process on free ports; [`Client`] is a raw client that sends
-//! exactly what a test says. Nothing here sleeps: every wait ends on a message or a deadline.
+//! exactly what a test says, [`Binary`] the same in Protobuf, [`Stream`] one over SSE or HTTP
+//! streaming. Nothing here sleeps: every wait ends on a message or a deadline.
 
-use std::net::SocketAddr;
+mod binary;
+pub mod http;
+mod stream;
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chassis::config::Source;
@@ -22,6 +26,9 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{WebSocketStream, client_async};
 use tokio_util::task::TaskTracker;
+
+pub use self::binary::{Binary, publish, subscribe};
+pub use self::stream::{Stream, encode};
 
 /// The secret of every test server.
 pub const SECRET: &str = "a secret that only the tests of this server know";
@@ -200,22 +207,48 @@ impl Client {
         }
     }
 
+    /// Sends a command that is refused and gives the error.
+    pub async fn refused(&mut self, method: &str, body: Value) -> Value {
+        let reply = self.ask(method, body).await;
+        assert!(reply["error"].is_object(), "{reply}");
+        reply["error"].clone()
+    }
+
+    /// The next push of this kind.
+    pub async fn push(&mut self, kind: &str) -> Value {
+        self.expect(|message| message["push"][kind].is_object()).await["push"].clone()
+    }
+
     /// Waits for the end and gives the code of the close frame.
     pub async fn closed(&mut self) -> u16 {
-        deadline(async {
-            loop {
-                match self.socket.next().await {
-                    Some(Ok(Message::Close(Some(close)))) => {
-                        assert!(!close.reason.is_empty(), "SDKs need a reason");
-                        return close.code.into();
-                    }
-                    Some(Ok(_)) => {}
-                    other => panic!("ended without a close frame: {other:?}"),
-                }
-            }
-        })
-        .await
+        close_code(&mut self.socket).await
     }
+
+    /// Asserts that nothing that fits has come before the reply to a question of its own.
+    pub async fn expect_none(&mut self, what: &str, fits: impl Fn(&Value) -> bool) {
+        // A reply may leave before the publications of its turn, the next one cannot.
+        self.ask("ping", json!({})).await;
+        self.ask("ping", json!({})).await;
+        let found = self.unread.iter().find(|message| fits(message));
+        assert!(found.is_none(), "{what}: {found:?}");
+    }
+}
+
+/// Waits for the end of a WebSocket and gives the code of its close frame.
+async fn close_code(socket: &mut WebSocketStream<TcpStream>) -> u16 {
+    deadline(async {
+        loop {
+            match socket.next().await {
+                Some(Ok(Message::Close(Some(close)))) => {
+                    assert!(!close.reason.is_empty(), "SDKs need a reason");
+                    return close.code.into();
+                }
+                Some(Ok(_)) => {}
+                other => panic!("ended without a close frame: {other:?}"),
+            }
+        }
+    })
+    .await
 }
 
 /// Waits until something is true of the server.
@@ -227,14 +260,4 @@ pub async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
     };
     let waited = tokio::time::timeout(Duration::from_secs(10), wait).await;
     assert!(waited.is_ok(), "{what}");
-}
-
-/// Asks over plain HTTP/1.1 and gives status, head and body.
-pub async fn http(address: SocketAddr, request: &str) -> String {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut stream = deadline(TcpStream::connect(address)).await.unwrap();
-    deadline(stream.write_all(request.as_bytes())).await.unwrap();
-    let mut answer = Vec::new();
-    deadline(stream.read_to_end(&mut answer)).await.unwrap();
-    String::from_utf8_lossy(&answer).into_owned()
 }
