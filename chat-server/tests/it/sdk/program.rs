@@ -13,7 +13,6 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
@@ -103,7 +102,7 @@ fn converse(stage: &Stage, mut stdin: ChildStdin, stdout: ChildStdout) -> (usize
         if let Some(question) = line.strip_prefix("ASK ") {
             let question: Value = serde_json::from_str(question).expect("a question is JSON");
             let id = question["id"].clone();
-            let reply = match Handle::current().block_on(stage.act(question)) {
+            let reply = match stage.act(question) {
                 Ok(result) => json!({"id": id, "result": result}),
                 Err(why) => json!({"id": id, "error": why}),
             };
