@@ -6,30 +6,42 @@
 
 mod farewell;
 mod ports;
+mod routes;
 
+use std::io::{IsTerminal, Write};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use axum::Router;
+use std::time::Duration;
+
 use chassis::accept::{self, Admission, Listener, ServerConfig};
 use chassis::auth::{self, Verifier};
 use chassis::delivery::{self, Delivered, Delivery, Observer};
 use chassis::rate_limit::{Keyed, Quota};
 use chassis::shutdown::Shutdown;
 use chassis::{telemetry, tls};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use farewell::Report;
 pub use ports::Addresses;
 use ports::Ports;
+use routes::Routes;
 
 use crate::channel::{self, Hub, Namespaces};
+use crate::cli::banner::{self, BoundAddrs};
 use crate::command::Services;
-use crate::config::{AuthConfig, Config, JwksSource};
-use crate::connection::{self, Doors};
+use crate::config::{AuthConfig, Config};
 use crate::control::Control;
 use crate::metrics::{Metrics, Shed};
 use crate::session::registry::Registry;
+
+/// Connections to the metrics port: scrapers and people with a profiler.
+const OPERATORS: accept::Limits =
+    accept::Limits { connections_max: 64, connections_per_ip: 0, connect_rate_per_ip: 0 };
+
+/// Between two counts of the active users.
+const USERS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A server with its ports bound, not serving yet.
 #[derive(Debug)]
@@ -137,44 +149,78 @@ impl Server {
 
     /// Serves until the shutdown is triggered, then says goodbye to everyone.
     pub async fn run(self) -> Report {
-        let Self { config, telemetry, services, admission, ports, tls, shutdown, background } =
-            self;
-        let draining = shutdown.draining().clone();
+        let (draining, shutdown) = (self.shutdown.draining().clone(), self.shutdown.clone());
         // Measurements and sweeps go on while clients are told, and end after them.
-        let over = tokio_util::sync::CancellationToken::new();
-        background.spawn(services.hub.clone().sweep(over.clone()));
-        background.spawn(telemetry.clone().run(over.clone()));
-        let metrics = services.metrics.clone();
-        let until = over.clone();
-        background.spawn(async move { metrics.run(until).await });
-        if let Some(tls) = &tls {
-            background.spawn(tls.clone().watch(over.clone()));
-        }
-        let server = accept::Server {
-            config: ServerConfig {
-                header_timeout: config.timing.header_timeout,
-                tls_handshake_timeout: config.timing.tls_handshake_timeout,
-            },
-            admission: admission.clone(),
-            tls: tls.as_ref().map(|tls| tls.server_config(&[tls::ALPN_H2, tls::ALPN_HTTP_1_1])),
-            router: Router::new(),
-            tracker: shutdown.tasks().clone(),
-            stop: draining.clone(),
-        };
-        let doors = connection::router(doors(&config, &services, &shutdown));
-        let serve = |listener: Listener, router: Router| {
-            let server = accept::Server { router, ..server.clone() };
+        let over = CancellationToken::new();
+        self.start_background(&over);
+        let routes = Routes::of(&self);
+        // Health answers until everyone was told; connections are closed to newcomers at once.
+        let told = CancellationToken::new();
+        let Self { config, services, admission, ports, tls, background, .. } = self;
+        let serve = |listener: Listener, router, admission: &Arc<Admission>, stop: &_| {
+            let server = accept::Server {
+                config: ServerConfig {
+                    header_timeout: config.timing.header_timeout,
+                    tls_handshake_timeout: config.timing.tls_handshake_timeout,
+                },
+                admission: admission.clone(),
+                tls: tls.as_ref().map(|tls| tls.server_config(&[tls::ALPN_H2, tls::ALPN_HTTP_1_1])),
+                router,
+                tracker: shutdown.tasks().clone(),
+                stop: CancellationToken::clone(stop),
+            };
             shutdown.tasks().spawn(server.run(listener));
         };
-        serve(ports.http, doors.clone());
-        serve(ports.connections, doors);
+        serve(ports.http, routes.everything, &admission, &told);
+        serve(ports.connections, routes.connections, &admission, &draining);
+        if let Some(listener) = ports.metrics {
+            serve(listener, routes.metrics, &Admission::new(OPERATORS), &told);
+        }
         draining.cancelled().await;
-        let report = farewell::say(&config.timing, &services, &shutdown).await;
+        let report = farewell::say(&config.timing, &services, &shutdown, &told).await;
         services.hub.delivery().close();
         over.cancel();
         background.close();
         background.wait().await;
         report
+    }
+
+    /// Tells a person where to look, and a log where it listens.
+    fn introduce(&self) {
+        let Addresses { http, connections, metrics, .. } = self.addresses();
+        tracing::info!(%http, %connections, ?metrics, "listening");
+        let mut terminal = std::io::stdout();
+        if terminal.is_terminal() {
+            let bound = BoundAddrs::new(&self.config, http, connections, metrics);
+            if let Err(error) = terminal.write_all(banner::render(&bound).as_bytes()) {
+                tracing::debug!(%error, "the terminal is gone");
+            }
+        }
+    }
+
+    fn start_background(&self, over: &CancellationToken) {
+        let Self { services, telemetry, background, .. } = self;
+        background.spawn(services.hub.clone().sweep(over.clone()));
+        background.spawn(telemetry.clone().run(over.clone()));
+        let (metrics, until) = (services.metrics.clone(), over.clone());
+        background.spawn(async move { metrics.run(until).await });
+        background.spawn(count_users(services.clone(), over.clone()));
+        if let Some(tls) = &self.tls {
+            background.spawn(tls.clone().watch(over.clone()));
+        }
+    }
+}
+
+async fn count_users(services: Arc<Services>, over: CancellationToken) {
+    let mut ticks = tokio::time::interval(USERS_INTERVAL);
+    loop {
+        tokio::select! {
+            biased;
+            () = over.cancelled() => return,
+            _ = ticks.tick() => {
+                services.metrics.set_active_users(services.registry.active_users());
+            }
+        }
     }
 }
 
@@ -183,30 +229,22 @@ impl Server {
 /// # Errors
 /// Why it cannot start.
 pub async fn run(config: Config, telemetry: telemetry::Handles) -> Result<(), Error> {
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
     let server = Server::bind(config, telemetry)?;
     let _signals = server.shutdown.listen().map_err(Error::Signals)?;
+    server.introduce();
     let report = server.run().await;
     tracing::info!(told = report.told, forced = report.forced, "stopped");
     Ok(())
-}
-
-fn doors(config: &Config, services: &Arc<Services>, shutdown: &Shutdown) -> Doors {
-    let per_minute = NonZeroU32::new(config.limits.requests_per_minute).unwrap_or(NonZeroU32::MIN);
-    Doors {
-        services: services.clone(),
-        shutdown: shutdown.clone(),
-        requests: Arc::new(Keyed::new(Quota::per_minute(per_minute))),
-    }
 }
 
 fn keys(config: &AuthConfig) -> auth::Config {
     let secrets = std::iter::once(config.secret.clone()).chain(config.secret_previous.clone());
     auth::Config {
         secrets: secrets.collect(),
-        jwks: config.jwks.as_ref().map(|source| match source {
-            JwksSource::File(path) => auth::JwksSource::File(path.clone()),
-            JwksSource::Url(url) => auth::JwksSource::Url(url.clone()),
-        }),
+        jwks: config.jwks.clone(),
         issuer: config.issuer.clone(),
         audience: config.audience.clone(),
         exp_required: config.exp_required,

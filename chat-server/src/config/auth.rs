@@ -3,13 +3,15 @@
 //! Refused here: in production a secret that is missing, short or copied from an example, and
 //! anonymous access; everywhere two sources of keys at once. Verifying a token is not done here.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use chassis::config::kind::{self, Kind, PathIs};
 use chassis::config::{ConfigError, Fallback, Problem, Reader, Section, Var, secret};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::DATA_DIR;
+
+pub use chassis::auth::JwksSource;
 
 /// The name of the generated secret in `DATA_DIR`.
 const SECRET_FILE: &str = "jwt_secret";
@@ -104,15 +106,6 @@ pub struct AuthConfig {
     pub exp_required: bool,
 }
 
-/// Where the public keys come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum JwksSource {
-    /// A file, `JWKS_FILE`.
-    File(PathBuf),
-    /// A URL, `JWKS_URL`.
-    Url(String),
-}
-
 /// Where the secret came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SecretOrigin {
@@ -165,6 +158,18 @@ impl AuthConfig {
         })?;
         self.secret_origin = SecretOrigin::Shared;
         Ok(())
+    }
+}
+
+impl From<&AuthConfig> for chassis::auth::Config {
+    fn from(config: &AuthConfig) -> Self {
+        Self {
+            secrets: [&config.secret].into_iter().chain(&config.secret_previous).cloned().collect(),
+            jwks: config.jwks.clone(),
+            issuer: config.issuer.clone(),
+            audience: config.audience.clone(),
+            exp_required: config.exp_required,
+        }
     }
 }
 

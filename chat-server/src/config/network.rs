@@ -163,6 +163,12 @@ pub(super) struct Network {
     pub(super) cors: Cors,
 }
 
+impl From<&TlsFiles> for chassis::tls::Config {
+    fn from(files: &TlsFiles) -> Self {
+        Self { cert: files.cert.clone(), key: files.key.clone() }
+    }
+}
+
 impl Cors {
     /// Whether a page of this origin, as its browser names it, may call.
     #[must_use]

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use chassis::shutdown::Shutdown;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::command::Services;
 use crate::config::Timing;
@@ -31,7 +32,12 @@ pub struct Report {
     pub took: Duration,
 }
 
-pub(super) async fn say(timing: &Timing, services: &Services, shutdown: &Shutdown) -> Report {
+pub(super) async fn say(
+    timing: &Timing,
+    services: &Services,
+    shutdown: &Shutdown,
+    told: &CancellationToken,
+) -> Report {
     let start = Instant::now();
     let sessions = services.registry.all();
     let count = u32::try_from(sessions.len()).unwrap_or(u32::MAX);
@@ -57,6 +63,7 @@ pub(super) async fn say(timing: &Timing, services: &Services, shutdown: &Shutdow
     for session in &late {
         tell(session, Directive::Goodbye);
     }
+    told.cancel();
     let rest = timing.drain_grace.saturating_sub(start.elapsed());
     let drained = shutdown.drain(rest).await;
     Report { told: sessions.len(), forced: drained.forced, took: start.elapsed() }

@@ -82,7 +82,7 @@ impl Stage {
         deadline(self.running).await.unwrap()
     }
 
-    /// A raw TCP connection to WS_PORT.
+    /// A raw TCP connection to `WS_PORT`.
     pub async fn tcp(&self) -> TcpStream {
         deadline(TcpStream::connect(self.addresses.connections)).await.unwrap()
     }

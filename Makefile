@@ -1,0 +1,27 @@
+# The only task runner. Each target is one line, or a script in ops/dev.
+
+.PHONY: run test lint deny fmt docs fuzz bench
+
+run: ## Build and start the servers on embedded defaults.
+	@cargo build --quiet --bin chat-server && exec ./target/debug/chat-server
+
+test: ## Set up what the tests need, then format, lint, documentation and tests.
+	@ops/dev/test.sh
+
+fmt: ## Format everything.
+	cargo fmt --all
+
+lint: ## Formatting, clippy and documentation, warnings refused.
+	@ops/dev/lint.sh
+
+deny: ## Licences, sources and bans of every dependency.
+	@ops/dev/deny.sh
+
+docs: ## Write docs/CONFIGURATION.md anew.
+	cargo run --quiet --bin chat-server -- config --markdown > docs/CONFIGURATION.md
+
+fuzz: ## Every fuzz target for FUZZ_SECONDS (30).
+	@ops/dev/fuzz.sh
+
+bench: ## What is published in docs/PERFORMANCE.md, measured here and now.
+	cargo bench --package chat-server --bench idle_connections

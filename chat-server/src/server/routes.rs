@@ -1,0 +1,71 @@
+//! What each port serves.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use chassis::ops::{Connections, Health, Requests, health_router, metrics_router};
+use chassis::rate_limit::{Keyed, Quota};
+use http::{HeaderValue, Method, header};
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+use super::Server;
+use crate::config::{Cors, Origins};
+use crate::connection::{self, Doors};
+
+/// How long a browser may keep the answer to a preflight.
+const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(3600);
+
+/// Connections are open for hours: their durations would hide those of requests.
+const UNMEASURED: &[&str] = &["/connection", "/emulation"];
+
+pub(super) struct Routes {
+    /// PORT.
+    pub(super) everything: Router,
+    /// `WS_PORT`.
+    pub(super) connections: Router,
+    /// `PROMETHEUS_PORT`.
+    pub(super) metrics: Router,
+}
+
+impl Routes {
+    pub(super) fn of(server: &Server) -> Self {
+        let Server { config, services, admission, shutdown, telemetry, .. } = server;
+        let per_minute = NonZeroU32::new(config.limits.requests_per_minute);
+        let quota = Quota::per_minute(per_minute.unwrap_or(NonZeroU32::MIN));
+        let doors = connection::router(Doors {
+            services: services.clone(),
+            shutdown: shutdown.clone(),
+            requests: Arc::new(Keyed::new(quota)),
+        });
+        let doors = doors.layer(cors(&config.cors));
+        let admission = admission.clone();
+        let count =
+            move || Connections { active: admission.open(), max: admission.connections_max() };
+        let health = health_router(Health::new(&config.telemetry, shutdown, count));
+        let everything = doors.clone().merge(health);
+        Self {
+            everything: Requests::new(telemetry, UNMEASURED).around(everything),
+            connections: doors,
+            metrics: metrics_router(telemetry.clone()),
+        }
+    }
+}
+
+fn cors(cors: &Cors) -> CorsLayer {
+    if !cors.enabled {
+        return CorsLayer::new();
+    }
+    let origins = match &cors.allowed_origins {
+        Origins::Any => AllowOrigin::any(),
+        Origins::Only(list) => {
+            AllowOrigin::list(list.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()))
+        }
+    };
+    CorsLayer::new()
+        .allow_origin(origins)
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers([header::CONTENT_TYPE, header::AUTHORIZATION])
+        .max_age(PREFLIGHT_MAX_AGE)
+}
