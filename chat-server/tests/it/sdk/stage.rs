@@ -1,8 +1,8 @@
 //! The servers a client program plays against, and what it may ask to be done there.
 //!
-//! Owns a server for everyone, a way to it that can be cut for each name in [`PROXIES`], a second
-//! server that lets nobody in without a token, and the issuers of tokens, good and bad. Acts go
-//! through the server's control handle, the one its API uses. Not here: how a program asks, which
+//! Owns the server that everyone uses, a way to it that can be cut for each name in [`PROXIES`],
+//! a strict server, one that goes away when asked, and the issuers of tokens, good and bad. Acts
+//! go through a server's control handle, the one its API uses. Not here: how a program asks, which
 //! is the program's.
 
 use std::net::SocketAddr;
@@ -29,12 +29,18 @@ const VARIABLES: [(&str, &str); 4] = [
     ("RATE_LIMIT_PER_MINUTE", "1000000"),
 ];
 
+/// The strict server lets nobody in without a token, and asks often whether somebody is there: as
+/// often as a program on a busy machine can be sure to answer.
+const STRICT: [(&str, &str); 3] =
+    [("ALLOW_ANONYMOUS", "false"), ("PING_INTERVAL_MS", "4000"), ("PONG_TIMEOUT_MS", "3900")];
+
 /// The servers and the ways to them; dropping it ends them.
 #[derive(Debug)]
 pub(super) struct Stage {
     server: harness::Stage,
-    /// Lets nobody in without a token.
-    members: harness::Stage,
+    strict: harness::Stage,
+    /// Stays until [`Act::Stop`].
+    passing: harness::Stage,
     proxies: Vec<(&'static str, FaultProxy)>,
 }
 
@@ -42,14 +48,45 @@ pub(super) struct Stage {
 #[serde(tag = "act", rename_all = "snake_case")]
 enum Act {
     Token(Wish),
-    Disconnect { user: String, code: u32 },
-    Unsubscribe { user: String, channel: String, code: u32 },
-    Subscribe { user: String, channel: String },
-    Refresh { user: String, ttl: u64 },
-    Send { user: String, data: Value },
-    Publish { channel: String, data: Value },
-    Cut { proxy: String },
-    Restore { proxy: String },
+    Disconnect {
+        user: String,
+        code: u32,
+    },
+    Unsubscribe {
+        user: String,
+        channel: String,
+        code: u32,
+    },
+    Subscribe {
+        user: String,
+        channel: String,
+    },
+    Refresh {
+        user: String,
+        ttl: u64,
+    },
+    Send {
+        user: String,
+        data: Value,
+    },
+    Publish {
+        channel: String,
+        data: Value,
+    },
+    /// Publishes numbers, each with so many bytes beside it.
+    Burst {
+        channel: String,
+        from: u64,
+        to: u64,
+        padding: usize,
+    },
+    Cut {
+        proxy: String,
+    },
+    Restore {
+        proxy: String,
+    },
+    Stop,
 }
 
 /// The claims of a token; times are seconds from now.
@@ -57,6 +94,7 @@ enum Act {
 struct Wish {
     user: Option<String>,
     channel: Option<String>,
+    name: Option<String>,
     #[serde(default = "hour")]
     ttl: i64,
     nbf: Option<i64>,
@@ -76,25 +114,25 @@ enum Key {
 impl Stage {
     pub(super) async fn start() -> Self {
         let server = harness::Stage::with(&VARIABLES).await;
-        let closed = [&VARIABLES[..], &[("ALLOW_ANONYMOUS", "false")]].concat();
-        let members = harness::Stage::with(&closed).await;
+        let strict = harness::Stage::with(&[&VARIABLES[..], &STRICT].concat()).await;
+        let passing = harness::Stage::with(&VARIABLES).await;
         let mut proxies = Vec::new();
         for name in PROXIES {
             proxies.push((name, FaultProxy::start(server.addresses.connections).await));
         }
-        Self { server, members, proxies }
+        Self { server, strict, passing, proxies }
     }
 
     /// Where clients connect, by the name a check calls it.
     pub(super) fn addresses(&self) -> Value {
-        let of = |stage: &harness::Stage| stage.addresses;
-        let mut ways = Map::new();
-        ways.insert("direct".into(), way(of(&self.server).connections, of(&self.server).http));
-        ways.insert("members".into(), way(of(&self.members).connections, of(&self.members).http));
-        for (name, proxy) in &self.proxies {
-            ways.insert((*name).into(), way(proxy.address(), proxy.address()));
-        }
-        ways.into()
+        let servers =
+            [("direct", &self.server), ("strict", &self.strict), ("passing", &self.passing)];
+        let direct = servers
+            .map(|(name, server)| (name, way(server.addresses.connections, server.addresses.http)));
+        let cut =
+            self.proxies.iter().map(|(name, proxy)| (*name, way(proxy.address(), proxy.address())));
+        let ways = direct.into_iter().chain(cut).map(|(name, way)| (name.to_owned(), way));
+        ways.collect::<Map<_, _>>().into()
     }
 
     /// Does what a program asks and gives it what it asked for.
@@ -102,10 +140,17 @@ impl Stage {
         let control = &self.server.control;
         let told = match serde_json::from_value(question).map_err(|error| error.to_string())? {
             Act::Token(wish) => return Ok(wish.grant().into()),
-            Act::Publish { channel, data } => {
-                let published = control.publish(&channel, document(&data)?);
-                let position = published.map_err(|error| error.to_string())?;
-                return Ok(json!({ "offset": position.offset, "epoch": &*position.epoch }));
+            Act::Publish { channel, data } => return self.publish(&channel, &data),
+            Act::Burst { channel, from, to, padding } => {
+                let padding = "x".repeat(padding);
+                for n in from..=to {
+                    self.publish(&channel, &json!({ "n": n, "padding": padding }))?;
+                }
+                return Ok(Value::Null);
+            }
+            Act::Stop => {
+                self.passing.shutdown.trigger();
+                return Ok(Value::Null);
             }
             Act::Cut { proxy } => {
                 let proxy = self.proxy(&proxy)?;
@@ -132,6 +177,12 @@ impl Stage {
         if told == 0 { Err("the user is not connected".into()) } else { Ok(told.into()) }
     }
 
+    fn publish(&self, channel: &str, data: &Value) -> Result<Value, String> {
+        let published = self.server.control.publish(channel, document(data)?);
+        published.map_err(|error| error.to_string())?;
+        Ok(Value::Null)
+    }
+
     fn proxy(&self, name: &str) -> Result<&FaultProxy, String> {
         let found = self.proxies.iter().find(|(known, _)| *known == name);
         found.map(|(_, proxy)| proxy).ok_or_else(|| format!("no proxy {name:?}"))
@@ -149,6 +200,7 @@ impl Wish {
         };
         set("sub", self.user.map(Value::from));
         set("channel", self.channel.map(Value::from));
+        set("name", self.name.map(Value::from));
         set("nbf", self.nbf.map(|nbf| at(nbf).into()));
         let secret = match self.key {
             Key::Known => SECRET,

@@ -192,10 +192,10 @@ class Harness {
     this.UnauthorizedError = require(build).UnauthorizedError;
   }
 
-  /** `through` names an address set of the configuration: `direct`, or `proxy` to be cut. */
+  /** `through` names a server, or a way to it, of the configuration. */
   client(options, through) {
     const address = this.config[through];
-    const sent = { frames: 0 };
+    const sent = { frames: 0, more: () => this.changed() };
     const shared = {
       // Real delays would only make the tests slow.
       minReconnectDelay: 20,
@@ -228,8 +228,8 @@ class Harness {
   }
 
   /**
-   * Resolves with the first truthy value of `condition`, looked at whenever a client speaks or a
-   * question was answered.
+   * Resolves with the first truthy value of `condition`, looked at whenever a client speaks or
+   * sends, or a question was answered.
    */
   until(condition, what) {
     return new Promise((resolve, reject) => {
@@ -319,6 +319,7 @@ function countingWebSocket(sent) {
   return class extends WebSocket {
     send(...args) {
       sent.frames += 1;
+      sent.more();
       return super.send(...args);
     }
   };
@@ -327,7 +328,10 @@ function countingWebSocket(sent) {
 /** The stock fetch, counting the requests that carry commands. */
 function countingFetch(sent) {
   return (url, options) => {
-    if (String(url).endsWith('/emulation')) sent.frames += 1;
+    if (String(url).endsWith('/emulation')) {
+      sent.frames += 1;
+      sent.more();
+    }
     return fetch(url, options);
   };
 }

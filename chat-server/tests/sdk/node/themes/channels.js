@@ -164,6 +164,41 @@ module.exports = {
     await unsubscribed(s, s.subscription(client, s.channel('nowhere')), 102);
   },
 
+  'positions are kept for those who ask where recovery is not forced': async (s) => {
+    const client = await s.connected();
+    const kept = async (options) => {
+      const subscription = await s.subscribed(client, s.channel('watched'), options);
+      const event = subscription.log.last('subscribed');
+      return [event.positioned, event.recoverable];
+    };
+    s.equal(await kept({}), [false, false], 'without asking');
+    s.equal(await kept({ positioned: true }), [true, false], 'positioned');
+    s.equal(await kept({ recoverable: true }), [true, true], 'recoverable');
+  },
+
+  'kinds of subscription that are not served answer 108': async (s) => {
+    const client = await s.connected();
+    const tagsFilter = { key: 'a', cmp: 'eq', val: 'b' };
+    await unsubscribed(s, s.subscription(client, s.channel(), { delta: 'fossil' }), 108);
+    await unsubscribed(s, s.subscription(client, s.channel(), { tagsFilter }), 108);
+  },
+
+  'who types is told to the others and leaves no trace': async (s) => {
+    const channel = s.channel();
+    const [alice, bob] = [await s.connected('alice'), await s.connected('bob')];
+    await s.subscribed(alice, channel);
+    const { log } = await s.subscribed(bob, channel);
+    for (const on of [true, false]) {
+      await s.settled(alice, () => alice.send(s.encode({ typing: { channel, on } })));
+    }
+    await s.until(() => log.all('publication').length === 2, 'both');
+    const typing = (on) => ({ type: 'typing', on });
+    s.equal(s.received(log), [typing(true), typing(false)], 'payloads');
+    const [first] = log.all('publication');
+    s.equal([first.offset, first.info.user], [undefined, s.user('alice')], 'offset and sender');
+    s.equal((await bob.history(channel, { limit: -1 })).publications, [], 'history');
+  },
+
   'a body over the limit is refused with 413': async (s) => {
     const client = await s.connected();
     const body = s.encode('x'.repeat(20000));

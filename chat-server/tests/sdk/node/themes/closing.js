@@ -39,6 +39,46 @@ async function unsubscribe(s, code) {
 }
 
 const checks = {};
+
+checks['a server that goes away says so'] = async (s) => {
+  const client = await s.connected('alice', {}, 'passing');
+  const subscription = await s.subscribed(client, s.channel());
+  await s.ask('stop');
+  const event = await s.until(
+    () => client.log.all('connecting').find(({ code }) => code > 100),
+    'the goodbye',
+  );
+  s.equal([event.code, event.reason], [3001, 'shutdown'], 'code and reason');
+  s.equal(subscription.state, 'subscribing', 'the subscription waits for another server');
+  s.equal(client.log.all('disconnected'), [], 'disconnects');
+};
+
+checks['an idle client answers pings and stays'] = async (s) => {
+  const client = await s.connected('alice', {}, 'strict');
+  const before = client.sent.frames;
+  // The second ping comes only to a client whose first pong was taken.
+  await s.until(() => client.sent.frames === before + 2, 'two pongs');
+  await s.settled(client);
+  s.equal(client.log.all('connected').length, 1, 'connects');
+};
+
+checks['a frame over 64 KiB is not taken'] = async (s) => {
+  const client = await s.connected();
+  const channel = s.channel();
+  const before = client.sent.frames;
+  client.publish(channel, s.encode('x'.repeat(70000))).catch(() => {});
+  await s.until(() => client.sent.frames > before, 'the frame is sent');
+  if (s.harness.transport === 'websocket') {
+    const event = await s.until(() => client.log.last('disconnected'), 'disconnected');
+    s.equal([event.code, event.reason], [3, 'message size limit exceeded'], 'code and reason');
+  } else {
+    // The request alone is refused, which the SDK passes over.
+    await s.settled(client);
+    s.equal((await client.history(channel)).offset, 0, 'offset');
+    s.equal(client.log.all('connected').length, 1, 'connects');
+  }
+};
+
 for (const code of COME_BACK) {
   checks[`a client closed with ${code} comes back`] = (s) => comesBack(s, code);
 }

@@ -42,6 +42,48 @@ module.exports = {
     await ends(s, client, 3500);
   },
 
+  'where a token is needed a client without one is unauthorized': async (s) => {
+    const client = s.client({}, 'strict');
+    client.connect();
+    await ends(s, client, 101);
+  },
+
+  'where a token is needed a client that fetches one connects': async (s) => {
+    const options = { getToken: () => s.token('alice') };
+    const client = s.client(options, 'strict');
+    client.connect();
+    await s.until(() => client.log.last('connected'), 'connected');
+  },
+
+  'a client that may not have a token is unauthorized': async (s) => {
+    const client = s.client({
+      getToken: async () => { throw new s.harness.UnauthorizedError('not you'); },
+    });
+    client.connect();
+    await ends(s, client, 1);
+  },
+
+  'the name in a token is shown to others': async (s) => {
+    const channel = s.channel();
+    const client = await s.connected('alice', { token: await s.token('alice', { name: 'Ann' }) });
+    const { log } = await s.subscribed(client, channel);
+    await client.publish(channel, s.encode(1));
+    const pub = await s.until(() => log.last('publication'), 'publication');
+    s.equal(s.decode(pub.info.connInfo), { name: 'Ann' }, 'with a publication');
+    const [present] = Object.values((await client.presence(channel)).clients);
+    s.equal(s.decode(present.connInfo), { name: 'Ann' }, 'in the presence');
+  },
+
+  'a user has ten connections and no more': async (s) => {
+    const clients = [];
+    for (let n = 0; n < 10; n += 1) clients.push(await s.connected('alice'));
+    const over = s.client({ token: await s.token('alice') });
+    over.connect();
+    await ends(s, over, 3504);
+    await s.settled(clients[0]);
+    s.ok(clients.every((one) => one.state === 'connected'), 'the ten stay');
+  },
+
   'an unknown rpc method answers 108': async (s) => {
     const client = await s.connected();
     await s.refused(client.rpc('no.such.method', s.encode({})), 108, 'rpc');

@@ -78,6 +78,26 @@ module.exports = {
     s.equal(page.offset, 0, 'offset');
   },
 
+  'a long history is read page by page': async (s) => {
+    const channel = s.channel('long');
+    await s.ask('burst', { channel, from: 1, to: 600, padding: 2000 });
+    const client = await s.connected();
+    const read = async (reverse) => {
+      const seen = [];
+      for (let since, pages = 0; ; pages += 1) {
+        const page = await client.history(channel, { limit: -1, since, reverse });
+        if (page.publications.length === 0) return { seen, pages };
+        seen.push(...page.publications.map((pub) => s.decode(pub.data).n));
+        since = { offset: page.publications.at(-1).offset, epoch: page.epoch };
+      }
+    };
+    const expected = Array.from({ length: 600 }, (_, index) => index + 1);
+    const forward = await read(false);
+    s.equal(forward.seen, expected, 'forward');
+    s.ok(forward.pages > 2, `1.2 MB do not come in ${forward.pages} pages`);
+    s.equal((await read(true)).seen, expected.reverse(), 'backward');
+  },
+
   'history keeps its size': async (s) => {
     const client = await s.connected();
     const subscription = await s.subscribed(client, s.channel('short'));

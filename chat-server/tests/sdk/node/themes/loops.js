@@ -47,7 +47,7 @@ module.exports = {
     await first.publish(s.encode('still here'));
     await s.until(() => first.log.last('publication'), 'the others go on');
     s.equal(client.log.all('connected').length, 1, 'connects');
-    first.unsubscribe();
+    await s.settled(client, () => first.unsubscribe());
     over.subscribe();
     await s.until(() => over.state === 'subscribed', 'a place that was left is free');
   },

@@ -37,6 +37,27 @@ module.exports = {
     s.equal(offsets, [1, 2, 3, 4, 5], 'offsets');
   },
 
+  'hundreds of publications arrive in order before and while others are made': async (s) => {
+    const channel = s.channel('long');
+    const { client, subscription } = await subscriber(s, channel);
+    await s.ask('burst', { channel, from: 1, to: 1, padding: 0 });
+    await s.until(() => subscription.log.last('publication'), 'the first publication');
+    await s.ask('cut', { proxy: 'recovery' });
+    await s.until(() => client.state === 'connecting', 'the client notices the cut');
+    await s.ask('burst', { channel, from: 2, to: 700, padding: 300 });
+    await s.ask('restore', { proxy: 'recovery' });
+    for (let from = 701; from <= 1000; from += 10) {
+      await s.ask('burst', { channel, from, to: from + 9, padding: 300 });
+    }
+    const event = await resubscribed(s, subscription);
+    s.equal([event.wasRecovering, event.recovered], [true, true], 'wasRecovering, recovered');
+    const { log } = subscription;
+    await s.until(() => log.all('publication').length >= 1000, 'everything');
+    const expected = Array.from({ length: 1000 }, (_, index) => index + 1);
+    s.equal(s.received(log).map(({ n }) => n), expected, 'payloads');
+    s.equal(log.all('publication').map((pub) => pub.offset), expected, 'offsets');
+  },
+
   'a client that missed nothing recovers nothing': async (s) => {
     const channel = s.channel();
     const { client, subscription } = await subscriber(s, channel);

@@ -72,6 +72,42 @@ async def a_subscription_token_for_another_channel_is_refused(s):
     await _unsubscribed(s, s.subscription(client, s.channel("private"), token=token), 103)
 
 
+async def a_subscription_token_of_another_user_or_key_is_refused(s):
+    channel, client = s.channel("private"), await s.connected("alice")
+    await _unsubscribed(
+        s, s.subscription(client, channel, token=await s.token("bob", channel=channel)), 103)
+    other = s.channel("private")
+    forged = await s.token("alice", channel=other, key="another")
+    await _unsubscribed(s, s.subscription(client, other, token=forged), 103)
+
+
+async def an_anonymous_client_uses_a_subscription_token(s):
+    channel, client = s.channel("private"), await s.connected(None)
+    await s.subscribed(client, channel, token=await s.ask("token", channel=channel))
+
+
+async def a_channel_without_history_has_publications_without_offset(s):
+    client = await s.connected()
+    subscription = await s.subscribed(client, s.channel("plain"))
+    await subscription.publish(s.encode(1))
+    event = await s.until(lambda: subscription.log.last("publication"), "publication")
+    s.ok(not event.pub.offset, "offset")
+    s.equal(subscription.log.last("subscribed").recoverable, False, "recoverable")
+
+
+async def a_body_over_the_limit_is_refused_with_413(s):
+    client = await s.connected()
+    await s.refused(client.publish(s.channel(), s.encode("x" * 20000)), 413, "publish")
+    await s.settled(client)
+
+
+async def presence_and_history_where_none_is_kept_answer_108(s):
+    client, channel = await s.connected(), s.channel("plain")
+    await s.refused(client.presence(channel), 108, "presence")
+    await s.refused(client.presence_stats(channel), 108, "presence stats")
+    await s.refused(client.history(channel, limit=1), 108, "history")
+
+
 async def a_channel_that_allows_nothing_refuses_everything(s):
     client, watched = await s.connected(), s.channel("watched")
     await _unsubscribed(s, s.subscription(client, s.channel("closed")), 103)
@@ -124,3 +160,37 @@ async def joins_and_leaves_are_told(s):
     await s.until(lambda: users("join")[1:] == [s.user("carol")], "carol joins")
     await carol.disconnect()
     await s.until(lambda: users("leave")[1:] == [s.user("carol")], "carol leaves")
+
+
+async def joins_are_told_only_to_those_who_ask_where_they_are_not_forced(s):
+    channel = s.channel("joins")
+    alice, bob = await s.connected("alice"), await s.connected("bob")
+    asks = await s.subscribed(alice, channel, join_leave=True)
+    quiet = await s.subscribed(bob, channel)
+    carol = await s.connected("carol")
+    await s.subscribed(carol, channel)
+
+    def joined():
+        return s.user("carol") in [event.info.user for event in asks.log.all("join")]
+
+    await s.until(joined, "the one who asked hears of carol")
+    await carol.publish(channel, s.encode("after the join"))
+    await s.until(lambda: quiet.log.last("publication"), "a publication after the join")
+    s.equal(quiet.log.all("join"), [], "the other hears nothing")
+
+
+async def a_leave_is_told_when_the_transport_is_cut(s):
+    channel = s.channel()
+    log = (await s.subscribed(await s.connected("alice"), channel)).log
+    bob = await s.connected("bob", through="leaving")
+    await s.subscribed(bob, channel)
+    first = bob.log.last("connected").client
+
+    def clients(name):
+        return [e.info.client for e in log.all(name) if e.info.user == s.user("bob")]
+
+    await s.ask("cut", proxy="leaving")
+    await s.until(lambda: clients("leave") == [first], "bob leaves")
+    await s.ask("restore", proxy="leaving")
+    await s.until(lambda: len(clients("join")) == 2, "bob joins again")
+    s.ok(clients("join")[1] != first, "as a new client")

@@ -1,5 +1,7 @@
 """Every disconnect and unsubscribe code is obeyed: come back, or stay away."""
 
+import asyncio
+
 _COME_BACK = [3001, 3004, 3005, 3008, 3010, 3011, 3012, 3013, 3014, 4000, 4001]
 _STAY_AWAY = [3500, 3501, 3502, 3503, 3504, 3505, 3507, 3509, 4500, 4501]
 
@@ -36,6 +38,43 @@ async def clients_closed_with_a_code_below_a_terminal_range_come_back(s):
 async def clients_closed_with_a_terminal_code_stay_away(s):
     for code in _STAY_AWAY:
         await _stays_away(s, code)
+
+
+async def a_server_that_goes_away_says_so(s):
+    client = await s.connected("alice", through="passing")
+    await s.subscribed(client, s.channel())
+    await s.ask("stop")
+    event = await s.until(
+        lambda: next((e for e in client.log.all("connecting") if e.code > 100), None), "goodbye")
+    s.equal((event.code, event.reason), (3001, "shutdown"), "code and reason")
+    s.equal(client.log.all("disconnected"), [], "disconnects")
+
+
+async def an_idle_client_answers_pings_and_stays(s):
+    refreshes = []
+
+    async def get_token():
+        refreshes.append(True)
+        return await s.token("alice")
+
+    # Longer than the server waits for a ping and its pong together.
+    token = await s.token("alice", ttl=8)
+    client = await s.connected("alice", through="strict", token=token, get_token=get_token)
+    await s.until(lambda: refreshes or len(client.log.all("connecting")) > 1, "a refresh")
+    await s.settled(client)
+    s.equal(len(client.log.all("connected")), 1, "connects")
+
+
+async def a_frame_over_64_kib_is_not_taken(s):
+    client, channel = await s.connected(), s.channel()
+    publishing = asyncio.ensure_future(client.publish(channel, s.encode("x" * 70000)))
+    event = await s.until(
+        lambda: next((e for e in client.log.all("connecting") if e.code > 0), None), "closed")
+    s.equal(event.code, 3, f"code ({event.reason})")
+    await s.until(lambda: len(client.log.all("connected")) == 2, "connected again")
+    s.equal((await client.history(channel)).offset, 0, "offset")
+    publishing.cancel()
+    await asyncio.gather(publishing, return_exceptions=True)
 
 
 async def a_subscription_ended_with_2000_stays_ended(s):

@@ -54,6 +54,26 @@ async def history_of_limit_zero_is_the_position_alone(s):
     s.equal((history.publications, history.offset), ([], 3), "publications and offset")
 
 
+async def a_long_history_is_read_page_by_page(s):
+    channel = s.channel("long")
+    await s.ask("burst", channel=channel, **{"from": 1, "to": 600, "padding": 2000})
+    client = await s.connected()
+
+    async def read(reverse):
+        seen, pages, since = [], 0, None
+        while True:
+            page = await client.history(channel, limit=-1, since=since, reverse=reverse)
+            if not page.publications:
+                return seen, pages
+            seen += [s.decode(pub.data)["n"] for pub in page.publications]
+            since, pages = StreamPosition(page.publications[-1].offset, page.epoch), pages + 1
+
+    seen, pages = await read(False)
+    s.equal(seen, list(range(1, 601)), "forward")
+    s.ok(pages > 2, f"1.2 MB do not come in {pages} pages")
+    s.equal((await read(True))[0], list(range(600, 0, -1)), "backward")
+
+
 async def history_below_limit_minus_one_is_a_bad_request(s):
     subscription, _ = await _filled(s, 1)
     await s.refused(subscription.history(limit=-2), 107, "limit -2")

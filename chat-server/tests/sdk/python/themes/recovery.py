@@ -43,6 +43,39 @@ async def publications_made_while_away_arrive_in_order(s):
     s.equal(offsets, [1, 2, 3, 4, 5], "offsets")
 
 
+async def hundreds_of_publications_arrive_in_order_before_and_while_others_are_made(s):
+    channel = s.channel("long")
+
+    async def burst(first, last):
+        await s.ask("burst", channel=channel, **{"from": first, "to": last, "padding": 300})
+
+    client = await s.connected("alice", through="recovery")
+    subscription = await s.subscribed(client, channel)
+    await burst(1, 1)
+    await s.until(lambda: subscription.log.last("publication"), "the first publication")
+    await s.ask("cut", proxy="recovery")
+    await s.until(lambda: client.state.value == "connecting", "the client notices the cut")
+    await burst(2, 700)
+    await s.ask("restore", proxy="recovery")
+    for first in range(701, 1000, 10):
+        await burst(first, first + 9)
+    s.ok((await _resubscribed(s, subscription)).recovered, "recovered")
+    log, expected = subscription.log, list(range(1, 1001))
+    await s.until(lambda: len(log.all("publication")) >= 1000, "everything")
+    s.equal([data["n"] for data in s.received(log)], expected, "payloads")
+    s.equal([entry.pub.offset for entry in log.all("publication")], expected, "offsets")
+
+
+async def a_client_that_missed_nothing_recovers_nothing(s):
+    channel = s.channel()
+    client, subscription = await _subscriber(s, channel)
+    await _away(s, client, channel, [])
+    s.ok((await _resubscribed(s, subscription)).recovered, "recovered")
+    await client.publish(channel, s.encode("after"))
+    await s.until(lambda: len(subscription.log.all("publication")) >= 2, "the next publication")
+    s.equal(s.received(subscription.log), ["before", "after"], "payloads")
+
+
 async def a_client_away_for_longer_than_history_reaches_is_told(s):
     channel = s.channel("short")
     client, subscription = await _subscriber(s, channel)
