@@ -48,6 +48,7 @@ async fn python_client_over_websocket_protobuf() {
 
 async fn run(program: Program) {
     let stage = Stage::start().await;
-    let transcript = program.run(stage).await;
+    let (transcript, stage) = program.run(stage).await;
     transcript.assert_all_held();
+    stage.stop().await;
 }

@@ -52,8 +52,8 @@ impl Program {
         Self { command }
     }
 
-    /// Runs the program to its end, answering its questions on `stage`.
-    pub(super) async fn run(mut self, stage: Stage) -> Transcript {
+    /// Runs the program to its end, answering its questions on `stage`, and gives the stage back.
+    pub(super) async fn run(mut self, stage: Stage) -> (Transcript, Stage) {
         let mut child = self
             .command
             .stdin(Stdio::piped())
@@ -68,7 +68,7 @@ impl Program {
             let mut text = String::new();
             stderr.read_to_string(&mut text).map(|_| text)
         });
-        let mut talk = spawn_blocking(move || converse(&stage, stdin, stdout));
+        let mut talk = spawn_blocking(move || (converse(&stage, stdin, stdout), stage));
 
         let ended = timeout(RUN_MAX, &mut talk).await;
         let in_time = ended.is_ok();
@@ -79,10 +79,10 @@ impl Program {
                 talk.await
             }
         };
-        let (held, failed) = talked.expect("the conversation does not panic");
+        let ((held, failed), stage) = talked.expect("the conversation does not panic");
         let exit = wait(child).await;
         let stderr = errors.await.expect("stderr is read").expect("stderr is text");
-        Transcript { held, failed, stderr, exit, in_time }
+        (Transcript { held, failed, stderr, exit, in_time }, stage)
     }
 }
 

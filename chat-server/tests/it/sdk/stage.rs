@@ -177,6 +177,13 @@ impl Stage {
         if told == 0 { Err("the user is not connected".into()) } else { Ok(told.into()) }
     }
 
+    /// Ends the servers; whatever the clients did, nothing of them is left that has to be forced.
+    pub(super) async fn stop(self) {
+        for server in [self.server, self.strict, self.passing] {
+            assert_eq!(server.stop().await.forced, 0, "tasks were left behind");
+        }
+    }
+
     fn publish(&self, channel: &str, data: &Value) -> Result<Value, String> {
         let published = self.server.control.publish(channel, document(data)?);
         published.map_err(|error| error.to_string())?;
