@@ -80,8 +80,7 @@ pub fn run<E: Display>(serve: impl FnOnce(Config) -> Result<(), E>) -> ExitCode 
         Some(Command::Check) => check::run(&source),
         Some(Command::Config(args)) => settings::run(&source, &args),
     };
-    let printed = if ended.text.is_empty() { Ok(()) } else { print(&ended.text) };
-    match printed {
+    match print(&ended.text) {
         Ok(()) => ExitCode::from(ended.code),
         Err(error) => complain(&error, 1),
     }

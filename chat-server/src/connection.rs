@@ -59,7 +59,8 @@ async fn admit(State(doors): State<Doors>, request: Request<Body>, next: Next) -
     if doors.shutdown.is_draining() {
         return refusal::draining();
     }
-    if peer.admitted == Admitted::Spare && request.uri().path() != "/emulation" {
+    let opens = request.uri().path() != "/emulation";
+    if opens && (peer.admitted == Admitted::Spare || doors.is_full()) {
         return refusal::full(doors.services.limits.connections_max);
     }
     if let Err(wait) = doors.requests.check(&peer.address.ip()) {
@@ -69,6 +70,11 @@ async fn admit(State(doors): State<Doors>, request: Request<Body>, next: Next) -
 }
 
 impl Doors {
+    /// One HTTP/2 connection may carry many sessions, so slots of connections are not enough.
+    fn is_full(&self) -> bool {
+        self.services.registry.count() >= self.services.limits.connections_max
+    }
+
     /// Starts the session of a connection; its first frame may be at hand already.
     fn open(&self, wire: Wire, format: Format, transport: Transport, early: &[u8]) -> Arc<Handle> {
         let member = self.services.hub.delivery().join(wire);

@@ -17,9 +17,10 @@ fn main() -> ExitCode {
 fn serve(config: Config) -> anyhow::Result<()> {
     chassis::tls::install_provider();
     let telemetry = Handles::install(&config.telemetry, metrics::BUCKETS)?;
+    config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     OpenFiles::raise()?;
     let runtime = config.runtime.build()?;
-    runtime.block_on(server::run(config, telemetry))?;
+    let ended = runtime.block_on(server::run(config, telemetry));
     runtime.shutdown_timeout(RUNTIME_GRACE);
-    Ok(())
+    Ok(ended?)
 }

@@ -15,6 +15,8 @@
 mod code;
 mod command;
 mod decode;
+#[cfg(test)]
+mod documented;
 mod encode;
 mod error;
 mod json;

@@ -188,7 +188,8 @@ impl Server {
     /// Tells a person where to look, and a log where it listens.
     fn introduce(&self) {
         let Addresses { http, connections, metrics, .. } = self.addresses();
-        tracing::info!(%http, %connections, ?metrics, "listening");
+        let metrics_at = metrics.map(tracing::field::display);
+        tracing::info!(%http, %connections, metrics = metrics_at, "listening");
         let mut terminal = std::io::stdout();
         if terminal.is_terminal() {
             let bound = BoundAddrs::new(&self.config, http, connections, metrics);

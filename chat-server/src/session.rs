@@ -21,6 +21,7 @@ use bytes::Bytes;
 use chassis::delivery::Member;
 use chassis::rate_limit::Bucket;
 use tokio::time::Instant;
+use tokio::time::error::Elapsed;
 
 use deadlines::{Deadlines, Due};
 use end::End;
@@ -150,12 +151,15 @@ impl Session {
 
     async fn on_frame(&mut self, frame: &[u8]) -> Option<End> {
         let end = self.handle(frame).await;
-        let patience = self.services.timing.ping_interval;
-        let drained = self.member.drained(UNREAD_REPLIES_MAX);
-        if end.is_none() && tokio::time::timeout(patience, drained).await.is_err() {
+        if end.is_none() && self.unread(UNREAD_REPLIES_MAX).await.is_err() {
             return Some(End::Disconnect(DisconnectCode::Slow));
         }
         end
+    }
+
+    /// Waits until at most `bytes` of replies are unread; a client has a ping's time for it.
+    async fn unread(&self, bytes: usize) -> Result<(), Elapsed> {
+        tokio::time::timeout(self.services.timing.ping_interval, self.member.drained(bytes)).await
     }
 
     async fn on_directive(&mut self, directive: Directive) -> Option<End> {
@@ -171,7 +175,7 @@ impl Session {
                 }
             }
             Directive::Unsubscribe(channel, code) => self.unsubscribe(&channel, code),
-            Directive::Subscribe(channel) => self.subscribe_for_server(&channel).await,
+            Directive::Subscribe(channel) => return self.subscribe_for_server(&channel).await,
             Directive::Refresh(expires_at) => {
                 if let Some(identity) = &mut self.identity {
                     identity.expires_at = expires_at;

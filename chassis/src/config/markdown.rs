@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use super::{Environment, Fallback, Place, Section, Var};
+use super::{CONFIG_FILE, Environment, Fallback, Place, Section, Var};
 
 /// The document: `intro`, then one table per section; `process` is who reads the variables.
 #[must_use]
@@ -42,6 +42,7 @@ fn row(text: &mut String, process: &str, var: &Var) {
     let set_in_development = match (var.fallback, var.place()) {
         (Fallback::Required { .. }, _) => "nowhere: made at the first start",
         (_, Place::Secret) => "shell, when needed",
+        _ if var.name == CONFIG_FILE.name => "shell, when needed",
         _ => "shell or `CONFIG_FILE`, when needed",
     };
     let set_in_production = match var.place() {

@@ -90,31 +90,7 @@ impl Shard {
             }
             let frames = items.iter().filter(|item| item.is_frame()).count();
             for item in items.drain(..) {
-                match item {
-                    Item::Publish { topic, frame } => {
-                        if self.gather(topic, frame) {
-                            self.fan_out(topic).await;
-                        }
-                    }
-                    Item::Attach { peer, topic } => {
-                        // What was published before goes to those who were there before.
-                        if self.gathered.contains_key(&topic.id()) {
-                            self.fan_out(topic.id()).await;
-                        }
-                        self.attach(&peer, topic);
-                    }
-                    Item::Join(peer) => self.join(peer),
-                    Item::Leave(peer) => self.leave(&peer),
-                    Item::Release { peer, topic, after, settled } => {
-                        if self.gathered.contains_key(&topic) {
-                            self.fan_out(topic).await;
-                        }
-                        self.release(index_of(&peer), topic, after, settled);
-                    }
-                    Item::Detach { peer, topic } => self.detach(index_of(&peer), topic),
-                    Item::Direct { peer, bytes } => self.direct(index_of(&peer), bytes),
-                    Item::Finish { peer, bytes } => self.finish(index_of(&peer), bytes),
-                }
+                self.apply(item).await;
             }
             topics.extend(self.gathered.keys().copied());
             for topic in topics.drain(..) {
@@ -125,6 +101,47 @@ impl Shard {
                 items = Vec::new();
             }
         }
+    }
+
+    /// What was put in earlier happens earlier: gathered frames of a topic go out before its
+    /// members change, and before the last bytes of one of them.
+    async fn apply(&mut self, item: Item) {
+        match item {
+            Item::Publish { topic, frame } => {
+                if self.gather(topic, frame) {
+                    self.fan_out(topic).await;
+                }
+            }
+            Item::Attach { peer, topic } => {
+                self.fan_out(topic.id()).await;
+                self.attach(&peer, topic);
+            }
+            Item::Release { peer, topic, after, settled } => {
+                self.fan_out(topic).await;
+                self.release(index_of(&peer), topic, after, settled);
+            }
+            Item::Detach { peer, topic } => {
+                self.fan_out(topic).await;
+                self.detach(index_of(&peer), topic);
+            }
+            Item::Finish { peer, bytes } => {
+                for topic in self.topics_of(index_of(&peer)) {
+                    self.fan_out(topic).await;
+                }
+                self.finish(index_of(&peer), bytes);
+            }
+            Item::Join(peer) => self.join(peer),
+            Item::Leave(peer) => self.leave(&peer),
+            Item::Direct { peer, bytes } => self.direct(index_of(&peer), bytes),
+        }
+    }
+
+    /// The topics of one peer that have gathered frames.
+    fn topics_of(&self, index: u32) -> Vec<TopicId> {
+        let slot = self.slots[index as usize].as_ref();
+        let places = slot.map_or(&[][..], |slot| &slot.places);
+        let topics = places.iter().map(|place| place.topic);
+        topics.filter(|topic| self.gathered.contains_key(topic)).collect()
     }
 
     /// True when the topic's frames should be written now.

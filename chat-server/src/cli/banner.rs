@@ -3,6 +3,7 @@
 //! Says what this server is made of, where it listens and what to paste into another terminal to
 //! talk to it. The commands use curl and a streamed HTTP response, for that is on every machine.
 
+use std::io::{self, IsTerminal, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::config::{Config, Environment};
@@ -45,6 +46,19 @@ impl BoundAddrs {
             version: config.version.clone(),
         }
     }
+}
+
+/// Shows the banner when standard output is a terminal: in a log it would be noise.
+///
+/// # Errors
+/// When the terminal does not take it, which no server should end for.
+pub fn show(bound: &BoundAddrs) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    if !out.is_terminal() {
+        return Ok(());
+    }
+    out.write_all(render(bound).as_bytes())?;
+    out.flush()
 }
 
 /// The banner, lines ended.

@@ -108,37 +108,36 @@ fn command(id: u32, request: Result<Request, ErrorReply>) -> Result<Incoming, De
 }
 
 /// Data that must be there: a publication cannot be nothing.
-fn required_data(field: &'static str, data: Option<&[u8]>) -> Result<Json, ErrorReply> {
-    optional_data(field, data)?.ok_or_else(|| {
+fn required_data(request: &'static str, data: Option<&[u8]>) -> Result<Json, ErrorReply> {
+    optional_data(request, data)?.ok_or_else(|| {
         ErrorReply::new(ErrorCode::BadRequest)
-            .with_message(format!("{field} is missing"))
+            .with_message(format!("{request}.data is missing"))
             .with_reason("data_missing")
-            .with_field(field)
+            .with_field("data")
     })
 }
 
 /// Data that may be left out; Protobuf cannot tell absent from empty.
-fn optional_data(field: &'static str, data: Option<&[u8]>) -> Result<Option<Json>, ErrorReply> {
-    let Some(data) = data.filter(|data| !data.is_empty()) else {
-        return Ok(None);
-    };
+fn optional_data(request: &'static str, data: Option<&[u8]>) -> Result<Option<Json>, ErrorReply> {
+    let Some(data) = data.filter(|data| !data.is_empty()) else { return Ok(None) };
     Json::parse(data).map(Some).map_err(|_not_json| {
+        let levels = Json::DEPTH_MAX;
         ErrorReply::new(ErrorCode::BadRequest)
-            .with_message(format!("{field} is not a JSON value"))
+            .with_message(format!("{request}.data is not a JSON value of at most {levels} levels"))
             .with_reason("data_not_json")
-            .with_field(field)
+            .with_field("data")
     })
 }
 
 /// A kind of publication or refresh that belongs to features this server does not have.
-fn ordinary_kind(field: &'static str, kind: i32) -> Result<(), ErrorReply> {
+fn ordinary_kind(request: &'static str, kind: i32) -> Result<(), ErrorReply> {
     if kind == 0 {
         return Ok(());
     }
     Err(ErrorReply::new(ErrorCode::NotAvailable)
-        .with_message(format!("{field} other than 0 is not available"))
+        .with_message(format!("{request}.type other than 0 is not available"))
         .with_reason("kind_not_available")
-        .with_field(field))
+        .with_field("type"))
 }
 
 /// An empty token is no token.

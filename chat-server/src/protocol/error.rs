@@ -20,7 +20,7 @@ pub struct ErrorReply {
     pub reason: Option<&'static str>,
     /// When it makes sense to try again.
     pub retry_after_ms: Option<u64>,
-    /// The field that is wrong, with its path from the command's name: `publish.data`.
+    /// The field of the request that is wrong, as `data`.
     pub field: Option<&'static str>,
     /// The limit that was passed, in the unit of the field.
     pub limit: Option<u64>,

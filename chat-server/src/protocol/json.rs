@@ -1,50 +1,58 @@
 //! One JSON value that a client sent, checked once and carried as it is.
 //!
 //! Why a type: JSON frames hold one message per line, so a value with a raw line break inside
-//! would let a client write lines into other people's frames. Lone surrogates and numbers beyond
-//! a double are refused too: strict parsers reject them, and a frame one receiver cannot parse
-//! costs that receiver its connection.
+//! would let a client write lines into other people's frames. Lone surrogates, numbers beyond a
+//! double and deep nesting are refused too: strict parsers reject them, and a frame one receiver
+//! cannot parse costs that receiver its connection.
 //!
-//! Invariant: a [`Json`] is one valid JSON value in UTF-8 without `\n` and `\r`.
+//! Invariant: a [`Json`] is one valid JSON value in UTF-8 without `\n` and `\r`, at most
+//! [`Json::DEPTH_MAX`] levels deep.
 
 use std::fmt;
 
 use bytes::Bytes;
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 /// One valid JSON value (RFC 8259) without raw line breaks. Cloning shares the bytes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Json(Bytes);
 
-/// The bytes are not one JSON value, or its nesting is deeper than 128.
+/// The bytes are not one JSON value, or it is nested deeper than [`Json::DEPTH_MAX`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a JSON value")]
 pub struct NotJson;
 
 impl Json {
+    /// How deep arrays and objects may nest. The strictest common parser, .NET's, reads 64 levels
+    /// by default; the deepest place for a value of a client's own has 7 above it: connect reply,
+    /// `connect`, `subs`, channel, `publications`, publication, `info`.
+    pub const DEPTH_MAX: u8 = 64 - 7;
+
     /// Checks `bytes` and takes a copy without line breaks.
     pub fn parse(bytes: &[u8]) -> Result<Self, NotJson> {
         let Ok(text) = std::str::from_utf8(bytes) else {
             return Err(NotJson);
         };
         let text = text.trim_matches([' ', '\t', '\n', '\r']);
-        if serde_json::from_str::<Valid>(text).is_err() {
+        let mut parser = serde_json::Deserializer::from_str(text);
+        let valid = Valid { depth: Self::DEPTH_MAX }.deserialize(&mut parser);
+        if valid.and_then(|()| parser.end()).is_err() {
             return Err(NotJson);
         }
-        Ok(Self::without_line_breaks(text.as_bytes().to_vec()))
-    }
-
-    /// The JSON form of a Rust value. Fails where `serde_json` does, as on a map keyed by maps.
-    pub fn from_value(value: &impl serde::Serialize) -> Result<Self, serde_json::Error> {
-        Ok(Self::without_line_breaks(serde_json::to_vec(value)?))
-    }
-
-    /// The grammar allows no raw line break inside a string: all there are stand between tokens.
-    fn without_line_breaks(mut value: Vec<u8>) -> Self {
+        // The grammar allows no raw line break inside a string: all there are stand between tokens.
+        let mut value = text.as_bytes().to_vec();
         if value.iter().any(|byte| is_line_break(*byte)) {
             value.retain(|byte| !is_line_break(*byte));
         }
-        Self(value.into())
+        Ok(Self(value.into()))
+    }
+
+    /// The JSON form of a Rust value, checked like any other.
+    pub fn from_value(value: &impl serde::Serialize) -> Result<Self, NotJson> {
+        match serde_json::to_vec(value) {
+            Ok(bytes) => Self::parse(&bytes),
+            Err(_) => Err(NotJson),
+        }
     }
 
     #[must_use]
@@ -78,53 +86,68 @@ const fn is_line_break(byte: u8) -> bool {
 }
 
 /// Reads a value of any shape and keeps nothing of it.
-struct Valid;
+#[derive(Clone, Copy)]
+struct Valid {
+    /// How many levels may still open.
+    depth: u8,
+}
 
-impl<'de> Deserialize<'de> for Valid {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Self)
+impl Valid {
+    fn inner<E: Error>(self) -> Result<Self, E> {
+        let depth = self.depth.checked_sub(1).ok_or_else(|| E::custom("nested too deep"))?;
+        Ok(Self { depth })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Valid {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for Valid {
-    type Value = Self;
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON value")
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
-        Ok(self)
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
-        Ok(self)
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
-        Ok(self)
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
-        Ok(self)
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
-        Ok(self)
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_unit<E>(self) -> Result<Self, E> {
-        Ok(self)
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self, A::Error> {
-        while seq.next_element::<Self>()?.is_some() {}
-        Ok(self)
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        let inner = self.inner()?;
+        while seq.next_element_seed(inner)?.is_some() {}
+        Ok(())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self, A::Error> {
-        while map.next_entry::<Self, Self>()?.is_some() {}
-        Ok(self)
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let inner = self.inner()?;
+        while map.next_entry_seed(inner, inner)?.is_some() {}
+        Ok(())
     }
 }
 
@@ -170,8 +193,11 @@ mod tests {
     #[test]
     fn nesting_is_bounded() {
         let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
-        assert!(parsed(&nested(100)).is_some());
+        let deepest = usize::from(Json::DEPTH_MAX);
+        assert!(parsed(&nested(deepest)).is_some());
+        assert!(parsed(&nested(deepest + 1)).is_none());
         assert!(parsed(&nested(50_000)).is_none());
+        assert!(parsed(&"{\"a\":".repeat(deepest + 1)).is_none());
     }
 
     #[test]

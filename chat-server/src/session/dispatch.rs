@@ -120,7 +120,7 @@ impl Session {
                 let entered =
                     command::subscribe(services, caller, member, format, &request).await?;
                 batch.reply(&Reply::ok(id, ReplyBody::Subscribe(Box::new(entered.result.clone()))));
-                self.enter(entered, batch).await;
+                self.enter(entered, batch).await?;
                 self.expiry_changed();
                 return Ok(None);
             }
@@ -185,14 +185,14 @@ impl Session {
         self.identity = Some(Box::new(Identity { info, expires_at }));
         batch.reply(&Reply::ok(id, ReplyBody::Connect(Box::new(connected.result))));
         for entered in connected.entered {
-            self.enter(entered, batch).await;
+            self.enter(entered, batch).await?;
         }
         self.expiry_changed();
         Ok(())
     }
 
     /// Sends what is queued and what was missed beyond the first page, then lets the channel in.
-    async fn enter(&mut self, entered: Entered, batch: &mut Batch) {
+    async fn enter(&mut self, entered: Entered, batch: &mut Batch) -> Result<(), Refusal> {
         self.send(batch);
         let channel = entered.subscription.channel().name().clone();
         for publications in entered.rest.chunks(32) {
@@ -201,25 +201,27 @@ impl Session {
                 batch.push(&Push::Pub { channel, publication });
             }
             self.send(batch);
-            self.member.drained(RECOVERY_BYTES_MAX).await;
+            self.unread(RECOVERY_BYTES_MAX).await.map_err(|_slow| DisconnectCode::Slow)?;
         }
         entered.subscription.release(&self.member, entered.after);
         let (subscription, expires_at) = (entered.subscription, entered.expires_at);
         self.subs.insert(Sub { subscription, expires_at }).subscription.announce();
+        Ok(())
     }
 
     /// A subscription made by the server, told by a push.
-    pub(super) async fn subscribe_for_server(&mut self, channel: &str) {
-        let Some(identity) = &self.identity else { return };
-        let Ok(name) = ChannelName::parse(channel) else { return };
+    pub(super) async fn subscribe_for_server(&mut self, channel: &str) -> Option<End> {
+        let identity = self.identity.as_ref()?;
+        let name = ChannelName::parse(channel).ok()?;
         if self.subs.find(channel).is_some() {
-            return;
+            return None;
         }
         let (services, info) = (&self.services, &identity.info);
         let entered =
             command::enter_for_server(services, info, &self.member, self.format, &name, None);
         let Ok(entered) = entered else {
-            return tracing::warn!(reason = "no such channel", "the server could not subscribe");
+            tracing::warn!(reason = "no such channel", "the server could not subscribe");
+            return None;
         };
         let result = &entered.result;
         let mut batch = Batch::new(self.format);
@@ -231,7 +233,10 @@ impl Session {
             offset: result.offset,
             data: None,
         });
-        self.enter(entered, &mut batch).await;
+        match self.enter(entered, &mut batch).await {
+            Err(Refusal::Disconnect(code)) => Some(End::Disconnect(code)),
+            Ok(()) | Err(Refusal::Error(_)) => None,
+        }
     }
 
     fn renew(&mut self, expires_at: Option<u64>) -> crate::protocol::RefreshResult {

@@ -76,6 +76,7 @@ pub struct TooMany;
 #[derive(Debug, Default)]
 pub struct Registry {
     tables: Mutex<Tables>,
+    sessions: AtomicUsize,
     users: AtomicUsize,
 }
 
@@ -109,7 +110,8 @@ impl Handle {
         let mut mailbox = self.mailbox.lock();
         let full = mailbox.directives.len() >= MAILBOX_MAX
             || mailbox.frame_bytes + bytes > MAILBOX_BYTES_MAX;
-        if full && bytes > 0 {
+        let refusable = matches!(directive, Directive::Frame(_) | Directive::Message(_));
+        if full && refusable {
             return Err(MailboxFull);
         }
         mailbox.frame_bytes += bytes;
@@ -149,6 +151,7 @@ impl Registry {
         let (mailbox, waker) = (Mutex::default(), AtomicWaker::new());
         let handle = Arc::new(Handle { id: Uuid::now_v7(), mailbox, waker });
         self.tables.lock().sessions.insert(handle.id, handle.clone());
+        self.sessions.fetch_add(1, Ordering::Relaxed);
         Registered { registry: self.clone(), handle, user: None, secret: None }
     }
 
@@ -173,7 +176,7 @@ impl Registry {
     /// Sessions now.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.tables.lock().sessions.len()
+        self.sessions.load(Ordering::Relaxed)
     }
 
     /// Distinct users with a session.
@@ -225,6 +228,7 @@ impl Drop for Registered {
     fn drop(&mut self) {
         let mut tables = self.registry.tables.lock();
         tables.sessions.remove(&self.handle.id);
+        self.registry.sessions.fetch_sub(1, Ordering::Relaxed);
         if let Some(secret) = self.secret {
             tables.emulated.remove(&secret);
         }

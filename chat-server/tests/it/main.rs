@@ -4,5 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 mod channels;
+mod command_line;
 mod harness;
 mod sdk;
+mod shutdown_under_load;

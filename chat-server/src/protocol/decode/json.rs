@@ -156,11 +156,11 @@ fn request(name: Name, body: &RawValue) -> Result<Request, ErrorReply> {
         Name::Ping => read::<EmptyBody>(name, body).map(|_| Request::Ping),
         Name::Send => {
             let body = read::<DataBody<'_>>(name, body)?;
-            Ok(Request::Send { data: optional_data("send.data", raw(body.data))? })
+            Ok(Request::Send { data: optional_data("send", raw(body.data))? })
         }
         Name::Rpc => {
             let body = read::<DataBody<'_>>(name, body)?;
-            let data = optional_data("rpc.data", raw(body.data))?;
+            let data = optional_data("rpc", raw(body.data))?;
             Ok(Request::Rpc { method: body.method.unwrap_or_default(), data })
         }
         Name::Refresh => {
@@ -187,7 +187,6 @@ fn malformed(name: Name, column: usize) -> ErrorReply {
     ErrorReply::new(ErrorCode::BadRequest)
         .with_message(format!("{name} is malformed at its column {column}"))
         .with_reason("malformed")
-        .with_field(name)
 }
 
 fn raw(data: Option<&RawValue>) -> Option<&[u8]> {
@@ -287,7 +286,7 @@ impl ConnectBody<'_> {
         });
         Ok(Request::Connect(Box::new(Connect {
             token: self.token.and_then(secret),
-            data: optional_data("connect.data", raw(self.data))?,
+            data: optional_data("connect", raw(self.data))?,
             name: self.name.unwrap_or_default(),
             version: self.version.unwrap_or_default(),
             subs: subs
@@ -308,7 +307,7 @@ impl SubscribeBody<'_> {
             recover: self.recover.unwrap_or_default(),
             offset: self.offset.unwrap_or_default(),
             epoch: self.epoch.unwrap_or_default(),
-            data: optional_data("subscribe.data", raw(self.data))?,
+            data: optional_data("subscribe", raw(self.data))?,
             positioned: self.positioned.unwrap_or_default(),
             recoverable: self.recoverable.unwrap_or_default(),
             join_leave: self.join_leave.unwrap_or_default(),
@@ -322,8 +321,8 @@ impl SubscribeBody<'_> {
 
 impl PublishBody<'_> {
     fn into_request(self) -> Result<Request, ErrorReply> {
-        ordinary_kind("publish.type", self.r#type.unwrap_or_default())?;
-        let data = required_data("publish.data", raw(self.data))?;
+        ordinary_kind("publish", self.r#type.unwrap_or_default())?;
+        let data = required_data("publish", raw(self.data))?;
         Ok(Request::Publish { channel: self.channel.unwrap_or_default(), data })
     }
 }
@@ -344,7 +343,7 @@ impl HistoryBody {
 
 impl TokenBody {
     fn into_sub_refresh(self) -> Result<Request, ErrorReply> {
-        ordinary_kind("sub_refresh.type", self.r#type.unwrap_or_default())?;
+        ordinary_kind("sub_refresh", self.r#type.unwrap_or_default())?;
         Ok(Request::SubRefresh {
             channel: self.channel.unwrap_or_default(),
             token: self.token.and_then(secret),

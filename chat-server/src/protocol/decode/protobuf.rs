@@ -54,9 +54,9 @@ fn requests(message: v1::Command) -> [Option<Result<Request, ErrorReply>>; 12] {
         message.ping.map(|_| Ok(Request::Ping)),
         message
             .send
-            .map(|body| Ok(Request::Send { data: optional_data("send.data", Some(&body.data))? })),
+            .map(|body| Ok(Request::Send { data: optional_data("send", Some(&body.data))? })),
         message.rpc.map(|body| {
-            let data = optional_data("rpc.data", Some(&body.data))?;
+            let data = optional_data("rpc", Some(&body.data))?;
             Ok(Request::Rpc { method: body.method, data })
         }),
         message.refresh.map(|body| Ok(Request::Refresh { token: secret(body.token) })),
@@ -68,7 +68,7 @@ fn connect(body: v1::ConnectRequest) -> Result<Request, ErrorReply> {
     let veza = body.veza.unwrap_or_default();
     Ok(Request::Connect(Box::new(Connect {
         token: secret(body.token),
-        data: optional_data("connect.data", Some(&body.data))?,
+        data: optional_data("connect", Some(&body.data))?,
         name: body.name,
         version: body.version,
         subs: body
@@ -89,7 +89,7 @@ fn subscribe(body: v1::SubscribeRequest, key: Option<String>) -> Result<Subscrib
         recover: body.recover,
         offset: body.offset,
         epoch: body.epoch,
-        data: optional_data("subscribe.data", Some(&body.data))?,
+        data: optional_data("subscribe", Some(&body.data))?,
         positioned: body.positioned,
         recoverable: body.recoverable,
         join_leave: body.join_leave,
@@ -101,8 +101,8 @@ fn subscribe(body: v1::SubscribeRequest, key: Option<String>) -> Result<Subscrib
 }
 
 fn publish(body: v1::PublishRequest) -> Result<Request, ErrorReply> {
-    ordinary_kind("publish.type", body.r#type)?;
-    let data = required_data("publish.data", Some(&body.data))?;
+    ordinary_kind("publish", body.r#type)?;
+    let data = required_data("publish", Some(&body.data))?;
     Ok(Request::Publish { channel: body.channel, data })
 }
 
@@ -116,6 +116,6 @@ fn history(body: v1::HistoryRequest) -> Request {
 }
 
 fn sub_refresh(body: v1::SubRefreshRequest) -> Result<Request, ErrorReply> {
-    ordinary_kind("sub_refresh.type", body.r#type)?;
+    ordinary_kind("sub_refresh", body.r#type)?;
     Ok(Request::SubRefresh { channel: body.channel, token: secret(body.token) })
 }

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Runs every fuzz target for FUZZ_SECONDS; installs cargo-fuzz into .local when it is missing.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+seconds=${FUZZ_SECONDS:-30}
+export PATH="$PWD/.local/bin:$PATH"
+command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --locked --quiet --root .local
+
+cargo fuzz build -s none
+for target in $(cargo fuzz list); do
+    echo "fuzz $target for $seconds s"
+    mkdir -p "fuzz/corpus/$target" "fuzz/seeds/$target"
+    cargo fuzz run -s none "$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -- \
+        -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=10 -print_final_stats=1 \
+        2>&1 | tail -n 8
+done

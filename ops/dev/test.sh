@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Everything a change must pass, on a machine with Rust, build-essential and apt:
+# installs or starts what the tests need, then lints, builds the documentation and tests.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+eval "$(ops/dev/services.sh)"
+ops/dev/clients.sh
+ops/dev/lint.sh
+cargo test --workspace --locked --doc --quiet
+if command -v cargo-nextest >/dev/null; then
+    cargo nextest run --workspace --locked
+else
+    cargo test --workspace --locked --lib --bins --tests
+fi
