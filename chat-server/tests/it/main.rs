@@ -6,5 +6,6 @@
 mod channels;
 mod command_line;
 mod harness;
+mod recovering;
 mod sdk;
 mod shutdown_under_load;
