@@ -135,13 +135,21 @@ async fn accept_loop(listener: TcpListener, state: Arc<State>) {
 }
 
 async fn serve(mut client: TcpStream, state: Arc<State>) {
+    // Read before the limits: who sets limits and then cuts reaches this connection either way.
     let faults = state.faults.subscribe();
+    let cuts = faults.borrow().cuts;
     let limits = *state.limits.lock();
     let Ok(mut server) = TcpStream::connect(state.upstream).await else {
         return reset(&client);
     };
     state.connections.send_modify(|open| *open += 1);
-    if forward(&mut client, &mut server, limits, faults).await.is_err() {
+    let mut cutting = faults.clone();
+    let forwarded = tokio::select! {
+        biased;
+        _ = cutting.wait_for(|faults| faults.cuts != cuts) => Err(Cut),
+        forwarded = forward(&mut client, &mut server, limits, faults) => forwarded,
+    };
+    if forwarded.is_err() {
         reset(&client);
         reset(&server);
     }
@@ -152,19 +160,14 @@ async fn forward(
     client: &mut TcpStream,
     server: &mut TcpStream,
     limits: Limits,
-    mut faults: watch::Receiver<Faults>,
+    faults: watch::Receiver<Faults>,
 ) -> Result<(), Cut> {
-    let cuts = faults.borrow().cuts;
     // Borrowed halves: owned ones would send an orderly end when dropped, before the reset.
     let (client_read, client_write) = client.split();
     let (server_read, server_write) = server.split();
     let up = pump(client_read, server_write, limits.up, faults.clone());
-    let down = pump(server_read, client_write, limits.down, faults.clone());
-    tokio::select! {
-        biased;
-        _ = faults.wait_for(|faults| faults.cuts != cuts) => Err(Cut),
-        outcome = async { tokio::try_join!(up, down) } => outcome.map(|_| ()),
-    }
+    let down = pump(server_read, client_write, limits.down, faults);
+    tokio::try_join!(up, down).map(|_| ())
 }
 
 /// Copies until the end, a broken socket, or `limit`.

@@ -7,4 +7,6 @@ mod bad_input;
 mod channels;
 mod command_line;
 mod harness;
+mod recovering;
+mod sdk;
 mod shutdown_under_load;

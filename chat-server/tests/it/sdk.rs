@@ -1,0 +1,54 @@
+//! The unmodified public SDKs as clients of a real server.
+//!
+//! The checks are the SDK's own programs in `tests/sdk/`: each connects over its transport in its
+//! format, prints a line per check, and asks this side for what only a server can do. Every test
+//! here is one program against one server of its own; a failure lists the checks that failed.
+//! The SDKs come from `ops/dev/clients.sh`; without them the tests fail and say so.
+
+mod program;
+mod stage;
+
+use self::program::Program;
+use self::stage::Stage;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn node_client_over_websocket_json() {
+    run(Program::node("websocket", "json")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn node_client_over_websocket_protobuf() {
+    run(Program::node("websocket", "protobuf")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn node_client_over_sse() {
+    run(Program::node("sse", "json")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn node_client_over_http_stream_json() {
+    run(Program::node("http_stream", "json")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn node_client_over_http_stream_protobuf() {
+    run(Program::node("http_stream", "protobuf")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn python_client_over_websocket_json() {
+    run(Program::python("json")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn python_client_over_websocket_protobuf() {
+    run(Program::python("protobuf")).await;
+}
+
+async fn run(program: Program) {
+    let stage = Stage::start().await;
+    let (transcript, stage) = program.run(stage).await;
+    transcript.assert_all_held();
+    stage.stop().await;
+}

@@ -1,0 +1,230 @@
+//! The servers a client program plays against, and what it may ask to be done there.
+//!
+//! Owns the server that everyone uses, a way to it that can be cut for each name in [`PROXIES`],
+//! a strict server, one that goes away when asked, and the issuers of tokens, good and bad. Acts
+//! go through a server's control handle, the one its API uses. Not here: how a program asks, which
+//! is the program's.
+
+use std::net::SocketAddr;
+
+use chassis::testing::{Direction, FaultProxy, Issuer};
+use chat_server::protocol::{DisconnectCode, Json, UnsubscribeCode};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::harness::{self, SECRET, unix};
+
+/// The ways to the server that checks cut. Each belongs to one theme, so that themes may run
+/// side by side.
+const PROXIES: [&str; 2] = ["recovery", "leaving"];
+
+const CHANNELS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sdk/channels.toml");
+
+/// The themes of a program share an address and hurry: what would hold back one client in a hurry
+/// is tested elsewhere.
+const VARIABLES: [(&str, &str); 4] = [
+    ("CHANNELS_FILE", CHANNELS),
+    ("COMMAND_RATE", "1000"),
+    ("MAX_MESSAGE_RATE", "1000"),
+    ("RATE_LIMIT_PER_MINUTE", "1000000"),
+];
+
+/// The strict server lets nobody in without a token, and asks often whether somebody is there: as
+/// often as a program on a busy machine can be sure to answer.
+const STRICT: [(&str, &str); 3] =
+    [("ALLOW_ANONYMOUS", "false"), ("PING_INTERVAL_MS", "4000"), ("PONG_TIMEOUT_MS", "3900")];
+
+/// The servers and the ways to them; dropping it ends them.
+#[derive(Debug)]
+pub(super) struct Stage {
+    server: harness::Stage,
+    strict: harness::Stage,
+    /// Stays until [`Act::Stop`].
+    passing: harness::Stage,
+    proxies: Vec<(&'static str, FaultProxy)>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "act", rename_all = "snake_case")]
+enum Act {
+    Token(Wish),
+    Disconnect {
+        user: String,
+        code: u32,
+    },
+    Unsubscribe {
+        user: String,
+        channel: String,
+        code: u32,
+    },
+    Subscribe {
+        user: String,
+        channel: String,
+    },
+    Refresh {
+        user: String,
+        ttl: u64,
+    },
+    Send {
+        user: String,
+        data: Value,
+    },
+    Publish {
+        channel: String,
+        data: Value,
+    },
+    /// Publishes numbers, each with so many bytes beside it.
+    Burst {
+        channel: String,
+        from: u64,
+        to: u64,
+        padding: usize,
+    },
+    Cut {
+        proxy: String,
+    },
+    Restore {
+        proxy: String,
+    },
+    Stop,
+}
+
+/// The claims of a token; times are seconds from now.
+#[derive(Debug, Deserialize)]
+struct Wish {
+    user: Option<String>,
+    channel: Option<String>,
+    name: Option<String>,
+    #[serde(default = "hour")]
+    ttl: i64,
+    nbf: Option<i64>,
+    #[serde(default)]
+    key: Key,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Key {
+    #[default]
+    Known,
+    /// One the server does not know.
+    Another,
+}
+
+impl Stage {
+    pub(super) async fn start() -> Self {
+        let server = harness::Stage::with(&VARIABLES).await;
+        let strict = harness::Stage::with(&[&VARIABLES[..], &STRICT].concat()).await;
+        let passing = harness::Stage::with(&VARIABLES).await;
+        let mut proxies = Vec::new();
+        for name in PROXIES {
+            proxies.push((name, FaultProxy::start(server.addresses.connections).await));
+        }
+        Self { server, strict, passing, proxies }
+    }
+
+    /// Where clients connect, by the name a check calls it.
+    pub(super) fn addresses(&self) -> Value {
+        let servers =
+            [("direct", &self.server), ("strict", &self.strict), ("passing", &self.passing)];
+        let direct = servers
+            .map(|(name, server)| (name, way(server.addresses.connections, server.addresses.http)));
+        let cut =
+            self.proxies.iter().map(|(name, proxy)| (*name, way(proxy.address(), proxy.address())));
+        let ways = direct.into_iter().chain(cut).map(|(name, way)| (name.to_owned(), way));
+        ways.collect::<Map<_, _>>().into()
+    }
+
+    /// Does what a program asks and gives it what it asked for.
+    pub(super) fn act(&self, question: Value) -> Result<Value, String> {
+        let control = &self.server.control;
+        let told = match serde_json::from_value(question).map_err(|error| error.to_string())? {
+            Act::Token(wish) => return Ok(wish.grant().into()),
+            Act::Publish { channel, data } => return self.publish(&channel, &data),
+            Act::Burst { channel, from, to, padding } => {
+                let padding = "x".repeat(padding);
+                for n in from..=to {
+                    self.publish(&channel, &json!({ "n": n, "padding": padding }))?;
+                }
+                return Ok(Value::Null);
+            }
+            Act::Stop => {
+                self.passing.shutdown.trigger();
+                return Ok(Value::Null);
+            }
+            Act::Cut { proxy } => {
+                let proxy = self.proxy(&proxy)?;
+                proxy.cut_after(Direction::Up, 0);
+                proxy.cut();
+                return Ok(Value::Null);
+            }
+            Act::Restore { proxy } => {
+                self.proxy(&proxy)?.heal();
+                return Ok(Value::Null);
+            }
+            Act::Disconnect { user, code } => {
+                let code = DisconnectCode::ALL.iter().find(|known| known.code() == code);
+                control.disconnect(&user, *code.ok_or("no such code")?)
+            }
+            Act::Unsubscribe { user, channel, code } => {
+                let code = UnsubscribeCode::ALL.iter().find(|known| known.code() == code);
+                control.unsubscribe(&user, &channel, *code.ok_or("no such code")?)
+            }
+            Act::Subscribe { user, channel } => control.subscribe(&user, &channel),
+            Act::Refresh { user, ttl } => control.refresh(&user, Some(unix() + ttl)),
+            Act::Send { user, data } => control.send(&user, document(&data)?),
+        };
+        if told == 0 { Err("the user is not connected".into()) } else { Ok(told.into()) }
+    }
+
+    /// Ends the servers; whatever the clients did, nothing of them is left that has to be forced.
+    pub(super) async fn stop(self) {
+        for server in [self.server, self.strict, self.passing] {
+            assert_eq!(server.stop().await.forced, 0, "tasks were left behind");
+        }
+    }
+
+    fn publish(&self, channel: &str, data: &Value) -> Result<Value, String> {
+        let published = self.server.control.publish(channel, document(data)?);
+        published.map_err(|error| error.to_string())?;
+        Ok(Value::Null)
+    }
+
+    fn proxy(&self, name: &str) -> Result<&FaultProxy, String> {
+        let found = self.proxies.iter().find(|(known, _)| *known == name);
+        found.map(|(_, proxy)| proxy).ok_or_else(|| format!("no proxy {name:?}"))
+    }
+}
+
+impl Wish {
+    fn grant(self) -> String {
+        let at = |offset: i64| unix().checked_add_signed(offset).expect("a time after 1970");
+        let mut claims = json!({ "iat": at(0), "exp": at(self.ttl) });
+        let mut set = |name: &str, value: Option<Value>| {
+            if let Some(value) = value {
+                claims[name] = value;
+            }
+        };
+        set("sub", self.user.map(Value::from));
+        set("channel", self.channel.map(Value::from));
+        set("name", self.name.map(Value::from));
+        set("nbf", self.nbf.map(|nbf| at(nbf).into()));
+        let secret = match self.key {
+            Key::Known => SECRET,
+            Key::Another => "a secret that the server was never told, whoever asks",
+        };
+        Issuer::hs256(secret.as_bytes()).token(&claims)
+    }
+}
+
+fn hour() -> i64 {
+    3600
+}
+
+fn way(websocket: SocketAddr, http: SocketAddr) -> Value {
+    json!({ "ws": format!("ws://{websocket}"), "http": format!("http://{http}") })
+}
+
+fn document(data: &Value) -> Result<Json, String> {
+    Json::from_value(data).map_err(|error| error.to_string())
+}
