@@ -106,11 +106,6 @@ fn respond(
     transport: Transport,
     content_type: &'static str,
 ) -> Response {
-    // One HTTP/2 connection, with one slot, may carry many of these.
-    let most = doors.services.limits.connections_max;
-    if doors.services.registry.count() >= most {
-        return refusal::full(most);
-    }
     let (wire, down) = Wire::pipe(PIPE_BYTES);
     let mailbox = doors.open(wire, format, transport, &[]);
     if mailbox.tell(Directive::Frame(first)).is_err() {

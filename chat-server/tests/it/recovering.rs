@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Stage, eventually, http};
+use crate::harness::{Stage, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_does_not_read_what_it_recovers_is_given_up() {
@@ -23,11 +23,7 @@ async fn a_client_that_does_not_read_what_it_recovers_is_given_up() {
         stage.control.publish("lobby", data.clone()).unwrap();
     }
     let mut bob = stage.connect("bob").await;
-    let metrics = stage.addresses.metrics.unwrap();
-    let gone = async || {
-        let request = "GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
-        http(metrics, request).await.contains("\nwebsocket_connections_active 0\n")
-    };
+    let gone = async || stage.telemetry.render().contains("\nwebsocket_connections_active 0\n");
     assert!(!gone().await, "it is connected");
     bob.send("subscribe", json!({ "channel": "lobby", "recover": true })).await;
     eventually("the client that does not read is gone", gone).await;
