@@ -254,7 +254,9 @@ fn closing(payload: &[u8]) -> Result<Closing, Violation> {
         return Err(Violation::Protocol("close code of one byte"));
     };
     let code = u16::from_be_bytes(*code);
-    if !CloseCode::from(code).is_allowed() || code >= 5000 {
+    // Registered after RFC 6455, and unknown to tungstenite.
+    let bad_gateway = code == 1014;
+    if !bad_gateway && (!CloseCode::from(code).is_allowed() || code >= 5000) {
         return Err(Violation::Protocol("close code that may not be sent"));
     }
     if std::str::from_utf8(reason).is_err() {

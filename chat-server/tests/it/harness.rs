@@ -61,6 +61,15 @@ impl Stage {
 
     /// A server with some variables set.
     pub async fn with(variables: &[(&str, &str)]) -> Self {
+        Self::build(variables, |_| ()).await
+    }
+
+    /// A server whose configuration was changed in ways no variable allows.
+    pub async fn with_config(change: impl FnOnce(&mut Config)) -> Self {
+        Self::build(&[], change).await
+    }
+
+    async fn build(variables: &[(&str, &str)], change: impl FnOnce(&mut Config)) -> Self {
         let data = tempfile::tempdir().unwrap();
         let dir = data.path().to_str().unwrap();
         let mut pairs = vec![
@@ -74,7 +83,8 @@ impl Stage {
             pairs.retain(|(known, _)| *known != name);
             pairs.push((name, value));
         }
-        let config = Config::load(&Source::from_pairs(pairs)).unwrap();
+        let mut config = Config::load(&Source::from_pairs(pairs)).unwrap();
+        change(&mut config);
         let telemetry = Handles::detached(&config.telemetry, BUCKETS).unwrap();
         let server = Server::bind(config, telemetry.clone()).unwrap();
         let (addresses, control) = (server.addresses(), server.control());
@@ -96,9 +106,14 @@ impl Stage {
 
     /// A client that has not said anything.
     pub async fn socket(&self) -> Client {
+        self.over(self.tcp().await).await
+    }
+
+    /// A client that has not said anything, over a connection with its own settings.
+    pub async fn over(&self, stream: TcpStream) -> Client {
         let url = format!("ws://{}/connection/websocket", self.addresses.connections);
         let request = url.into_client_request().unwrap();
-        let (socket, _) = deadline(client_async(request, self.tcp().await)).await.unwrap();
+        let (socket, _) = deadline(client_async(request, stream)).await.unwrap();
         Client { socket, last_id: 0, unread: Vec::new() }
     }
 

@@ -6,6 +6,7 @@
 mod bad_input;
 mod channels;
 mod command_line;
+mod conformance;
 mod harness;
 mod recovering;
 mod sdk;
