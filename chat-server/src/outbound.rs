@@ -153,6 +153,18 @@ impl Batch {
         self.open.extend_from_slice(&self.scratch);
     }
 
+    /// The bytes in it so far.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.open.len() + self.closed.len()
+    }
+
+    /// True when nothing was added since the last [`Batch::take`].
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     fn close(&mut self) {
         if !self.open.is_empty() {
             self.closed.extend_from_slice(&self.format.frame(&self.open));

@@ -33,7 +33,7 @@ use crate::metrics::{Connected, Transport};
 use crate::outbound::{Batch, Format};
 use crate::protocol::{ClientInfo, DisconnectCode, Extensions, Push, UnsubscribeCode};
 
-/// Replies of one client that may wait for its socket before the next frame is read.
+/// Replies of one client that may wait for its socket before its next command is done.
 const UNREAD_REPLIES_MAX: usize = 64 * 1024;
 
 /// Frames of a client that never pauses between two looks at the clock: more than a client sends
@@ -168,15 +168,8 @@ impl Session {
     async fn on_frame(&mut self, frame: &[u8]) -> Option<End> {
         match self.handle(frame).await {
             Some(end) => Some(end),
-            None => self.read_by_client(UNREAD_REPLIES_MAX).await.err().map(End::Disconnect),
+            None => self.drained().await.err().map(End::Disconnect),
         }
-    }
-
-    /// Waits until the client has read all but `bytes_max` of what was sent to it alone.
-    async fn read_by_client(&self, bytes_max: usize) -> Result<(), DisconnectCode> {
-        let patience = self.services.timing.ping_interval;
-        let read = tokio::time::timeout(patience, self.member.drained(bytes_max)).await;
-        read.map_err(|_elapsed| DisconnectCode::Slow)
     }
 
     async fn on_directive(&mut self, directive: Directive) -> Option<End> {
@@ -193,8 +186,7 @@ impl Session {
             }
             Directive::Unsubscribe(channel, code) => self.unsubscribe(&channel, code),
             Directive::Subscribe(channel) => {
-                let entered = self.subscribe_for_server(&channel).await;
-                return entered.err().map(End::Disconnect);
+                return self.subscribe_for_server(&channel).await.err().map(End::Disconnect);
             }
             Directive::Refresh(expires_at) => {
                 if let Some(identity) = &mut self.identity {

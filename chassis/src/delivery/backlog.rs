@@ -20,8 +20,8 @@ pub(super) struct Backlog {
     sent: usize,
     /// Unsent bytes.
     bytes: usize,
-    /// Bytes of direct chunks that are still counted as queued for the peer.
-    direct: usize,
+    /// Unsent bytes of replies: its session bounds them, so they take no room from events.
+    replies: usize,
     gaps: Vec<Gap>,
 }
 
@@ -32,8 +32,10 @@ struct Chunk {
 
 #[derive(Clone, Copy)]
 enum Kind {
-    /// For this peer alone: kept whatever happens.
-    Direct,
+    /// Asked for by the peer: kept whatever happens.
+    Reply,
+    /// Stands in for what was dropped: kept whatever happens.
+    Marker,
     /// Whole frames of one topic and the offsets they cover.
     Event(Gap),
     /// Dropped without a trace when the backlog collapses.
@@ -72,24 +74,25 @@ impl Backlog {
         self.chunks.is_empty()
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    #[cfg(test)]
+    fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// Keeps what a direct write left over; the peer's session may be waiting for it to go.
     pub(super) fn push_reply(&mut self, bytes: Bytes, sent: usize, budget: &Budget) {
-        self.direct += bytes.len();
-        self.push_direct(bytes, sent, budget);
+        self.replies += bytes.len() - sent;
+        self.push(Chunk { bytes, kind: Kind::Reply }, sent, budget);
     }
 
-    /// The bytes of all replies that were kept.
-    pub(super) fn direct(&self) -> usize {
-        self.direct
+    /// The unsent bytes of all replies.
+    pub(super) fn replies(&self) -> usize {
+        self.replies
     }
 
-    /// Keeps bytes that must not be lost.
-    pub(super) fn push_direct(&mut self, bytes: Bytes, sent: usize, budget: &Budget) {
-        self.push(Chunk { bytes, kind: Kind::Direct }, sent, budget);
+    /// Keeps the marker of a gap.
+    pub(super) fn push_marker(&mut self, bytes: Bytes, budget: &Budget) {
+        self.push(Chunk { bytes, kind: Kind::Marker }, 0, budget);
     }
 
     /// Keeps the remainder of a fan-out of which `sent` bytes are already gone.
@@ -112,10 +115,12 @@ impl Backlog {
             Class::Event => None,
         };
         if let Some((most, shed)) = ephemeral {
-            if self.bytes > most || !self.gaps.is_empty() {
+            let len = frame.bytes.len();
+            if self.bytes > most || !self.gaps.is_empty() || !budget.take(len) {
                 return Offer::Shed(shed);
             }
-            self.push(Chunk { bytes: frame.bytes.clone(), kind: Kind::Ephemeral }, 0, budget);
+            self.bytes += len;
+            self.chunks.push_back(Chunk { bytes: frame.bytes.clone(), kind: Kind::Ephemeral });
             return Offer::Queued;
         }
         let this = Gap::of(topic, std::slice::from_ref(frame));
@@ -124,7 +129,7 @@ impl Backlog {
             return Offer::Missed;
         }
         let len = frame.bytes.len();
-        if self.bytes + len <= bytes_max && budget.take(len) {
+        if self.bytes - self.replies + len <= bytes_max && budget.take(len) {
             self.bytes += len;
             self.chunks.push_back(Chunk { bytes: frame.bytes.clone(), kind: Kind::Event(this) });
             return Offer::Queued;
@@ -144,7 +149,7 @@ impl Backlog {
         for (index, chunk) in std::mem::take(&mut self.chunks).into_iter().enumerate() {
             match chunk.kind {
                 _ if index < started => kept.push_back(chunk),
-                Kind::Direct => kept.push_back(chunk),
+                Kind::Reply | Kind::Marker => kept.push_back(chunk),
                 Kind::Event(gap) => {
                     self.forget(chunk.bytes.len(), budget);
                     self.miss(gap);
@@ -159,6 +164,16 @@ impl Backlog {
         match self.gaps.iter_mut().find(|gap| gap.topic == missed.topic) {
             Some(gap) => gap.to = gap.to.max(missed.to),
             None => self.gaps.push(missed),
+        }
+    }
+
+    /// The peer left the topic: what it does not get of it is no gap.
+    pub(super) fn leave(&mut self, topic: TopicId) {
+        self.gaps.retain(|gap| gap.topic != topic);
+        for chunk in &mut self.chunks {
+            if matches!(chunk.kind, Kind::Event(gap) if gap.topic == topic) {
+                chunk.kind = Kind::Ephemeral;
+            }
         }
     }
 
@@ -187,19 +202,26 @@ impl Backlog {
         scratch
     }
 
-    /// `count` bytes of [`Backlog::next`] were sent.
-    pub(super) fn advance(&mut self, mut count: usize, budget: &Budget) {
+    /// `count` bytes of [`Backlog::next`] were sent; returns how many of them were of replies.
+    pub(super) fn advance(&mut self, mut count: usize, budget: &Budget) -> usize {
         self.forget(count, budget);
+        let mut replies = 0;
         while let Some(head) = self.chunks.front() {
             let rest = head.bytes.len() - self.sent;
-            if count < rest {
-                self.sent += count;
-                return;
+            let part = count.min(rest);
+            if let Kind::Reply = head.kind {
+                replies += part;
             }
-            count -= rest;
+            if part < rest {
+                self.sent += part;
+                break;
+            }
+            count -= part;
             self.sent = 0;
             self.chunks.pop_front();
         }
+        self.replies -= replies;
+        replies
     }
 
     /// Gives everything back to the budget.
@@ -276,7 +298,7 @@ mod tests {
     fn replies_survive_a_collapse() {
         let (mut backlog, budget) = (Backlog::default(), budget(1000));
         backlog.offer(TOPIC, &frame(Class::Event, 1, 60), 100, true, &budget);
-        backlog.push_direct(Bytes::from_static(b"reply"), 0, &budget);
+        backlog.push_reply(Bytes::from_static(b"reply"), 0, &budget);
         backlog.offer(TOPIC, &frame(Class::Event, 2, 60), 100, true, &budget);
         assert_eq!(backlog.next(&mut Vec::new()), b"reply");
         backlog.clear(&budget);
@@ -292,12 +314,55 @@ mod tests {
     }
 
     #[test]
+    fn ephemeral_frames_keep_to_the_budget_too() {
+        let (mut backlog, budget) = (Backlog::default(), budget(15));
+        let mut offer = |class| backlog.offer(TOPIC, &frame(class, 0, 10), 100, false, &budget);
+        assert_eq!(offer(Class::Presence), Offer::Queued);
+        assert_eq!(offer(Class::Presence), Offer::Shed(Shed::Presence));
+        assert_eq!(offer(Class::Typing), Offer::Shed(Shed::Typing));
+        assert_eq!(budget.used.load(Relaxed), 10);
+    }
+
+    #[test]
+    fn a_reply_takes_no_room_from_events() {
+        let (mut backlog, budget) = (Backlog::default(), budget(10_000));
+        backlog.push_reply(vec![b'r'; 5000].into(), 1000, &budget);
+        let mut offer =
+            |offset| backlog.offer(TOPIC, &frame(Class::Event, offset, 60), 100, false, &budget);
+        assert_eq!((offer(1), offer(2)), (Offer::Queued, Offer::Overflow));
+        assert_eq!(backlog.advance(3000, &budget), 3000);
+        assert_eq!((backlog.replies(), backlog.bytes()), (1000, 1060));
+        assert_eq!(backlog.advance(1060, &budget), 1000);
+        assert_eq!((backlog.replies(), budget.used.load(Relaxed)), (0, 0));
+    }
+
+    #[test]
+    fn a_topic_that_was_left_leaves_no_gap() {
+        let (mut backlog, budget) = (Backlog::default(), budget(1000));
+        let offer = |backlog: &mut Backlog, offset| {
+            backlog.offer(TOPIC, &frame(Class::Event, offset, 40), 100, true, &budget)
+        };
+        for offset in 1..=3 {
+            offer(&mut backlog, offset);
+        }
+        backlog.leave(TOPIC);
+        assert_eq!(backlog.take_gaps(), []);
+        offer(&mut backlog, 7);
+        offer(&mut backlog, 8);
+        backlog.leave(TOPIC);
+        for offset in 11..=13 {
+            offer(&mut backlog, offset);
+        }
+        assert_eq!(backlog.take_gaps(), [Gap { topic: TOPIC, from: 11, to: 13 }]);
+    }
+
+    #[test]
     fn chunks_are_gathered_into_one_write() {
         let (mut backlog, budget) = (Backlog::default(), budget(1000));
-        backlog.push_direct(Bytes::from_static(b"abc"), 1, &budget);
-        backlog.push_direct(Bytes::from_static(b"def"), 0, &budget);
+        backlog.push_reply(Bytes::from_static(b"abc"), 1, &budget);
+        backlog.push_marker(Bytes::from_static(b"def"), &budget);
         assert_eq!(backlog.next(&mut Vec::new()), b"bcdef");
-        backlog.advance(3, &budget);
+        assert_eq!(backlog.advance(3, &budget), 2, "two bytes of the reply and one of the marker");
         assert_eq!(backlog.next(&mut Vec::new()), b"ef");
     }
 }

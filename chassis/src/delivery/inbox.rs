@@ -86,12 +86,13 @@ impl Inbox {
             if queue.closed && counts {
                 return;
             }
+            if counts {
+                // Under the lock: the shard cannot be done with what was not counted.
+                self.frames.fetch_add(1, Ordering::Relaxed);
+            }
             queue.items.push(item);
             queue.items.len() == 1
         };
-        if counts {
-            self.frames.fetch_add(1, Ordering::Relaxed);
-        }
         // Later pushes find the shard already woken, or on its way to the drain.
         if first {
             self.waker.wake();

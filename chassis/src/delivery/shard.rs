@@ -293,18 +293,21 @@ impl Shard {
         };
         let markers = slot.peer.markers.load(Ordering::Relaxed);
         let backlog = slot.block(&mut self.blocked, index);
+        let mut overflow = false;
         for (frame, missed) in frames.iter().zip(missed) {
             let most = self.config.backlog_bytes_max;
-            match backlog.offer(topic, frame, most, markers, &self.budget) {
-                Offer::Queued => continue,
-                Offer::Missed => {}
-                Offer::Shed(shed) => self.observer.shed(shed),
-                Offer::Overflow => {
-                    *missed += 1;
-                    return self.cut(index);
+            if !overflow {
+                match backlog.offer(topic, frame, most, markers, &self.budget) {
+                    Offer::Queued => continue,
+                    Offer::Missed => {}
+                    Offer::Shed(shed) => self.observer.shed(shed),
+                    Offer::Overflow => overflow = true,
                 }
             }
             *missed += 1;
+        }
+        if overflow {
+            self.cut(index);
         }
     }
 
@@ -313,6 +316,9 @@ impl Shard {
         let Some(slot) = self.slots[index as usize].as_mut() else {
             return;
         };
+        if slot.state == State::Dead {
+            return;
+        }
         slot.state = State::Dead;
         if let Some(backlog) = &mut slot.backlog {
             backlog.clear(&self.budget);
@@ -333,7 +339,10 @@ impl Shard {
                 Ok(count) if count == bytes.len() && slot.peer.wire.is_flushed() => {
                     return slot.peer.taken(bytes.len());
                 }
-                Ok(count) => sent = count,
+                Ok(count) => {
+                    sent = count;
+                    slot.peer.taken(sent);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(_gone) => {
                     slot.state = State::Dead;
@@ -343,7 +352,7 @@ impl Shard {
         }
         let backlog = slot.block(&mut self.blocked, index);
         // One reply may overshoot: a history page is larger than a backlog.
-        if backlog.bytes() > self.config.backlog_bytes_max {
+        if backlog.replies() > self.config.backlog_bytes_max {
             return self.cut(index);
         }
         backlog.push_reply(bytes, sent, &self.budget);
@@ -381,7 +390,7 @@ impl Shard {
                 };
             if done {
                 if let Some(mut backlog) = slot.backlog.take() {
-                    slot.peer.taken(backlog.direct());
+                    slot.peer.taken(backlog.replies());
                     backlog.clear(budget);
                 }
                 if slot.state == State::Ending {
@@ -443,6 +452,9 @@ impl Shard {
             return;
         };
         let place = slot.places.swap_remove(at);
+        if let Some(backlog) = &mut slot.backlog {
+            backlog.leave(topic);
+        }
         let Some(outlet) = self.topics.get_mut(&topic) else {
             return;
         };

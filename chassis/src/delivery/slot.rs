@@ -62,7 +62,7 @@ impl Slot {
                 }
                 for gap in gaps {
                     if let Some(outlet) = topics.get(&gap.topic) {
-                        backlog.push_direct(outlet.topic.gap(gap.from, gap.to), 0, budget);
+                        backlog.push_marker(outlet.topic.gap(gap.from, gap.to), budget);
                     }
                 }
                 continue;
@@ -70,7 +70,10 @@ impl Slot {
             match self.peer.wire.poll_write(cx, backlog.next(scratch)) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Ready(Ok(count)) => backlog.advance(count, budget),
+                Poll::Ready(Ok(count)) => match backlog.advance(count, budget) {
+                    0 => {}
+                    replies => self.peer.taken(replies),
+                },
             }
         }
     }

@@ -2,12 +2,13 @@
 //!
 //! Commands of a frame run in order and their replies leave in one frame. A reply to `subscribe`
 //! leaves before anything of its channel: it is queued, then the rest of what was missed, then the
-//! channel is released.
+//! channel is released. Whatever a client asks for, no more is queued while most of what it got
+//! before is unread; one that reads nothing for the length of a ping interval is slow.
 
 use tokio::time::Instant;
 
 use super::end::End;
-use super::{Identity, MadeBy, Session, Sub};
+use super::{Identity, MadeBy, Session, Sub, UNREAD_REPLIES_MAX};
 use crate::channel::ChannelName;
 use crate::command::{self, Caller, Entered, Post, Refusal};
 use crate::metrics::Method;
@@ -17,8 +18,8 @@ use crate::protocol::{
     ReplyBody, Request, decode,
 };
 
-/// Frames of missed publications that are queued before the client must have read some.
-const RECOVERY_BYTES_MAX: usize = 64 * 1024;
+/// Missed publications that are queued at once.
+const RECOVERY_PUBLICATIONS: usize = 32;
 
 /// Refused commands a second that are still answered; and the burst of them: SDKs that subscribe
 /// to everything they should not must not be cut for it.
@@ -61,8 +62,21 @@ impl Session {
             if self.refused {
                 return self.format.is_emulated().then_some(End::Refused);
             }
+            if batch.len() > UNREAD_REPLIES_MAX {
+                self.send(batch);
+                if let Err(slow) = self.drained().await {
+                    return Some(End::Disconnect(slow));
+                }
+            }
         }
         None
+    }
+
+    /// Waits until the client has read most of what it asked for.
+    pub(super) async fn drained(&self) -> Result<(), DisconnectCode> {
+        let patience = self.services.timing.ping_interval;
+        let drained = self.member.drained(UNREAD_REPLIES_MAX);
+        tokio::time::timeout(patience, drained).await.map_err(|_elapsed| DisconnectCode::Slow)
     }
 
     fn refuse(&mut self, id: u32, error: ErrorReply, batch: &mut Batch) -> Option<End> {
@@ -200,13 +214,13 @@ impl Session {
     ) -> Result<(), DisconnectCode> {
         self.send(batch);
         let channel = entered.subscription.channel().name().clone();
-        for publications in entered.rest.chunks(32) {
+        for publications in entered.rest.chunks(RECOVERY_PUBLICATIONS) {
+            self.drained().await?;
             for publication in publications {
                 let (channel, publication) = (channel.clone(), publication.clone());
                 batch.push(&Push::Pub { channel, publication });
             }
             self.send(batch);
-            self.read_by_client(RECOVERY_BYTES_MAX).await?;
         }
         entered.subscription.release(&self.member, entered.after);
         let (subscription, expires_at) = (entered.subscription, entered.expires_at);

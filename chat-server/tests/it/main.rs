@@ -11,3 +11,4 @@ mod harness;
 mod recovering;
 mod sdk;
 mod shutdown_under_load;
+mod slow_clients;
