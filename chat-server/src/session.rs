@@ -36,8 +36,8 @@ use crate::protocol::{ClientInfo, DisconnectCode, Extensions, Push, UnsubscribeC
 /// Replies of one client that may wait for its socket before its next command is done.
 const UNREAD_REPLIES_MAX: usize = 64 * 1024;
 
-/// Frames of a client that never pauses between two looks at the clock: more than a client sends
-/// in front of a pong, few enough to be handled within milliseconds.
+/// Frames, or reads without one, of a client that never pauses between two looks at the clock: more
+/// than a client sends in front of a pong, few enough to be handled within milliseconds.
 const FRAMES_PER_LOOK: u8 = 64;
 
 /// The actor of one connection.
@@ -52,7 +52,7 @@ pub struct Session {
     refused: bool,
     subs: Subs,
     incoming: Incoming,
-    /// Frames since the clock was looked at.
+    /// Frames and reads since the clock was looked at.
     unclocked: u8,
     deadlines: Deadlines,
     granted: Extensions,
@@ -161,6 +161,7 @@ impl Session {
                 self.member.send(bytes);
                 None
             }
+            Inbound::Nothing => None,
             Inbound::End(end) => Some(end),
         }
     }

@@ -4,7 +4,7 @@
 //! done, so a client is held back by its own speed. Emulated connections have no reading side.
 
 use std::collections::VecDeque;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use chassis::delivery::{Member, Received};
@@ -22,6 +22,8 @@ pub(super) enum Inbound {
     Frame(Vec<u8>),
     /// Bytes that answer the client at once: a pong.
     Reply(Bytes),
+    /// Bytes that ask for nothing, or not yet: a part of a frame, a pong of the transport.
+    Nothing,
     /// The client is done, or must be.
     End(End),
 }
@@ -44,21 +46,22 @@ impl Incoming {
     }
 
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>, member: &Member) -> Poll<Inbound> {
-        loop {
-            if let Some(inbound) = self.waiting.pop_front() {
-                if self.waiting.is_empty() {
-                    self.waiting = VecDeque::new();
-                }
-                return Poll::Ready(inbound);
-            }
-            match member.poll_read(cx, &mut |bytes| self.feed(bytes)) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(Received::Bytes)) => {}
-                Poll::Ready(Ok(Received::End) | Err(_)) => {
-                    return Poll::Ready(Inbound::End(End::Gone));
-                }
-            }
+        if let Some(inbound) = self.next_waiting() {
+            return Poll::Ready(inbound);
         }
+        // One read a call: a client that sends nothing of use without a pause gets no further.
+        match ready!(member.poll_read(cx, &mut |bytes| self.feed(bytes))) {
+            Ok(Received::Bytes) => Poll::Ready(self.next_waiting().unwrap_or(Inbound::Nothing)),
+            Ok(Received::End) | Err(_) => Poll::Ready(Inbound::End(End::Gone)),
+        }
+    }
+
+    fn next_waiting(&mut self) -> Option<Inbound> {
+        let inbound = self.waiting.pop_front()?;
+        if self.waiting.is_empty() {
+            self.waiting = VecDeque::new();
+        }
+        Some(inbound)
     }
 
     fn feed(&mut self, bytes: &mut [u8]) {
