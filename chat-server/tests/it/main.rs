@@ -4,11 +4,14 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 mod bad_input;
+mod bad_protobuf;
 mod channels;
 mod command_line;
 mod conformance;
+mod forgery;
 mod harness;
 mod recovering;
 mod sdk;
 mod shutdown_under_load;
+mod silence;
 mod slow_clients;
