@@ -132,7 +132,10 @@ impl Shard {
             }
             Item::Join(peer) => self.join(peer),
             Item::Leave(peer) => self.leave(&peer),
-            Item::Direct { peer, bytes } => self.direct(index_of(&peer), bytes),
+            Item::Direct { peer, bytes } => match index_of(&peer) {
+                index if self.takes_replies(index) => self.direct(index, bytes),
+                index => self.cut(index),
+            },
         }
     }
 
@@ -350,12 +353,15 @@ impl Shard {
                 }
             }
         }
-        let backlog = slot.block(&mut self.blocked, index);
-        // One reply may overshoot: a history page is larger than a backlog.
-        if backlog.replies() > self.config.backlog_bytes_max {
-            return self.cut(index);
-        }
-        backlog.push_reply(bytes, sent, &self.budget);
+        slot.block(&mut self.blocked, index).push_reply(bytes, sent, &self.budget);
+    }
+
+    /// False when a peer reads so little that it gets no more replies. One reply may overshoot: a
+    /// history page is larger than a backlog.
+    fn takes_replies(&self, index: u32) -> bool {
+        let slot = self.slots[index as usize].as_ref();
+        let backlog = slot.and_then(|slot| slot.backlog.as_ref());
+        backlog.is_none_or(|backlog| backlog.replies() <= self.config.backlog_bytes_max)
     }
 
     fn finish(&mut self, index: u32, bytes: Bytes) {
