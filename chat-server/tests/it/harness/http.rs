@@ -35,6 +35,11 @@ pub fn head(method: &str, path: &str, headers: &[&str]) -> String {
     head + "\r\n"
 }
 
+/// A request as it is written here, and its answer, after which the connection must end.
+pub async fn raw(address: SocketAddr, request: &str) -> Answer {
+    exchange(address, request.as_bytes()).await
+}
+
 async fn request(
     address: SocketAddr,
     method: &str,
@@ -46,10 +51,15 @@ async fn request(
     let headers = [headers, &["Connection: close", &length]].concat();
     let mut bytes = head(method, path, &headers).into_bytes();
     bytes.extend_from_slice(body);
+    exchange(address, &bytes).await
+}
+
+async fn exchange(address: SocketAddr, request: &[u8]) -> Answer {
     let mut stream = deadline(TcpStream::connect(address)).await.unwrap();
-    deadline(stream.write_all(&bytes)).await.unwrap();
+    // The answer may come, and the connection end, before a large request was read.
+    let _cut_short = deadline(stream.write_all(request)).await.is_err();
     let mut answer = Vec::new();
-    deadline(stream.read_to_end(&mut answer)).await.unwrap();
+    let _cut_short = deadline(stream.read_to_end(&mut answer)).await.is_err();
     Answer::parse(&String::from_utf8(answer).unwrap())
 }
 
