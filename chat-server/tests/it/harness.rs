@@ -99,6 +99,13 @@ impl Stage {
         deadline(self.running).await.unwrap()
     }
 
+    /// How many connections are open, not counting the one that asks.
+    pub async fn connections(&self) -> u64 {
+        let health = http::get(self.addresses.http, "/health", &[]).await;
+        let health: Value = serde_json::from_str(&health.body).unwrap();
+        health["connections"].as_u64().unwrap() - 1
+    }
+
     /// A raw TCP connection to `WS_PORT`.
     pub async fn tcp(&self) -> TcpStream {
         deadline(TcpStream::connect(self.addresses.connections)).await.unwrap()
