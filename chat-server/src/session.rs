@@ -36,10 +36,6 @@ use crate::protocol::{ClientInfo, DisconnectCode, Extensions, Push, UnsubscribeC
 /// Replies of one client that may wait for its socket before its next command is done.
 const UNREAD_REPLIES_MAX: usize = 64 * 1024;
 
-/// Frames, or reads without one, of a client that never pauses between two looks at the clock: more
-/// than a client sends in front of a pong, few enough to be handled within milliseconds.
-const FRAMES_PER_LOOK: u8 = 64;
-
 /// The actor of one connection.
 #[derive(Debug)]
 pub struct Session {
@@ -52,8 +48,8 @@ pub struct Session {
     refused: bool,
     subs: Subs,
     incoming: Incoming,
-    /// Frames and reads since the clock was looked at.
-    unclocked: u8,
+    /// The last thing that happened was a read.
+    heard: bool,
     deadlines: Deadlines,
     granted: Extensions,
     commands: Bucket,
@@ -100,7 +96,7 @@ impl Session {
             refused: false,
             subs: Subs::default(),
             incoming,
-            unclocked: 0,
+            heard: false,
             granted: Extensions::default(),
             commands: Bucket::new(),
             publishes: Bucket::new(),
@@ -127,23 +123,25 @@ impl Session {
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
-        if let Poll::Ready(directive) = self.registered.handle().poll_directive(cx) {
-            return Poll::Ready(Event::Directive(directive));
-        }
-        // What a client sent is read before the clock is asked whether it was silent too long; but
-        // nobody stops the clock by sending without a pause.
-        if self.unclocked == FRAMES_PER_LOOK {
-            self.unclocked = 0;
-            if let Poll::Ready(due) = self.deadlines.poll_due(cx) {
+        loop {
+            if let Poll::Ready(directive) = self.registered.handle().poll_directive(cx) {
+                return Poll::Ready(Event::Directive(directive));
+            }
+            if let Some(inbound) = self.incoming.next() {
+                return Poll::Ready(Event::Inbound(inbound));
+            }
+            // Between two reads: who never stops sending cannot stop the clock. Not before the
+            // first one, which may bring the pong that a stalled process has not seen yet.
+            if std::mem::take(&mut self.heard)
+                && let Poll::Ready(due) = self.deadlines.poll_due(cx)
+            {
                 return Poll::Ready(Event::Due(due));
             }
+            if self.incoming.poll_read(cx, &self.member).is_pending() {
+                return self.deadlines.poll_due(cx).map(Event::Due);
+            }
+            self.heard = true;
         }
-        if let Poll::Ready(inbound) = self.incoming.poll_next(cx, &self.member) {
-            self.unclocked += 1;
-            return Poll::Ready(Event::Inbound(inbound));
-        }
-        self.unclocked = 0;
-        self.deadlines.poll_due(cx).map(Event::Due)
     }
 
     async fn on(&mut self, event: Event) -> Option<End> {
@@ -161,7 +159,6 @@ impl Session {
                 self.member.send(bytes);
                 None
             }
-            Inbound::Nothing => None,
             Inbound::End(end) => Some(end),
         }
     }

@@ -22,8 +22,6 @@ pub(super) enum Inbound {
     Frame(Vec<u8>),
     /// Bytes that answer the client at once: a pong.
     Reply(Bytes),
-    /// Bytes that ask for nothing, or not yet: a part of a frame, a pong of the transport.
-    Nothing,
     /// The client is done, or must be.
     End(End),
 }
@@ -45,23 +43,22 @@ impl Incoming {
         incoming
     }
 
-    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>, member: &Member) -> Poll<Inbound> {
-        if let Some(inbound) = self.next_waiting() {
-            return Poll::Ready(inbound);
-        }
-        // One read a call: a client that sends nothing of use without a pause gets no further.
-        match ready!(member.poll_read(cx, &mut |bytes| self.feed(bytes))) {
-            Ok(Received::Bytes) => Poll::Ready(self.next_waiting().unwrap_or(Inbound::Nothing)),
-            Ok(Received::End) | Err(_) => Poll::Ready(Inbound::End(End::Gone)),
-        }
-    }
-
-    fn next_waiting(&mut self) -> Option<Inbound> {
+    /// What was read before and is not done yet.
+    pub(super) fn next(&mut self) -> Option<Inbound> {
         let inbound = self.waiting.pop_front()?;
         if self.waiting.is_empty() {
             self.waiting = VecDeque::new();
         }
         Some(inbound)
+    }
+
+    /// Reads once; what came waits for [`Incoming::next`].
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, member: &Member) -> Poll<()> {
+        let read = ready!(member.poll_read(cx, &mut |bytes| self.feed(bytes)));
+        if let Ok(Received::End) | Err(_) = read {
+            self.waiting.push_back(Inbound::End(End::Gone));
+        }
+        Poll::Ready(())
     }
 
     fn feed(&mut self, bytes: &mut [u8]) {

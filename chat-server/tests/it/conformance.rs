@@ -3,7 +3,7 @@
 //! In the manner of the Autobahn test suite; the rows are in [`cases`] and [`upgrades`].
 
 mod cases;
-mod raw;
+pub mod raw;
 mod texts;
 mod upgrades;
 

@@ -13,6 +13,7 @@ mod expiry;
 mod forgery;
 mod harness;
 mod history;
+mod hostile_sockets;
 mod limits;
 mod namespaces;
 mod presence;

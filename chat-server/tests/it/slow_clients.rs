@@ -8,6 +8,7 @@ use std::time::Duration;
 use chassis::testing::deadline;
 use chat_server::config::Config;
 use chat_server::protocol::Json;
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpSocket;
@@ -230,10 +231,7 @@ async fn the_budget_over_all_connections_bites_first_and_is_given_back() {
     let (stage, _folder) = stage(|config| config.limits.outbound_budget_bytes = 96 * 1024).await;
     let mut bob = member(&stage, "bob").await;
     for _ in 0..2 {
-        let mut slow = Vec::new();
-        for _ in 0..8 {
-            slow.push(slow_member(&stage, json!({})).await);
-        }
+        let slow = join_all((0..8).map(|_| slow_member(&stage, json!({})))).await;
         let with = until_closed(&stage, &mut bob).await;
         assert!(with + 32 * 1024 < without, "{with} and alone {without} bytes");
         drop(slow);
@@ -375,12 +373,11 @@ async fn recovered_in_order(bytes: usize, mut ann: Client, stage: &Stage) {
 
 #[tokio::test]
 async fn a_long_recovery_comes_in_order_before_what_is_live() {
-    let (stage, _folder) = stage(|_| ()).await;
     for bytes in [10, 1000] {
-        let (small, _folder) = self::stage(|_| ()).await;
-        let ann = small.connect("ann").await;
-        recovered_in_order(bytes, ann, &small).await;
+        let (stage, _folder) = stage(|_| ()).await;
+        recovered_in_order(bytes, stage.connect("ann").await, &stage).await;
     }
+    let (stage, _folder) = stage(|_| ()).await;
     let mut ann = narrow(&stage).await;
     ann.ask("connect", json!({})).await;
     recovered_in_order(2000, ann, &stage).await;
