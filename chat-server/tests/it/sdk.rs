@@ -46,8 +46,25 @@ async fn python_client_over_websocket_protobuf() {
     run(Program::python("protobuf")).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn node_client_over_tls() {
+    for transport in ["websocket", "sse", "http_stream"] {
+        let program = Program::node(transport, "json").themes(&["connect", "history", "recovery"]);
+        run_on(Stage::start_tls().await, program).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn python_client_over_tls() {
+    let program = Program::python("protobuf").themes(&["connecting", "history", "recovery"]);
+    run_on(Stage::start_tls().await, program).await;
+}
+
 async fn run(program: Program) {
-    let stage = Stage::start().await;
+    run_on(Stage::start().await, program).await;
+}
+
+async fn run_on(stage: Stage, program: Program) {
     let (transcript, stage) = program.run(stage).await;
     transcript.assert_all_held();
     stage.stop().await;

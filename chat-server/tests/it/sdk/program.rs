@@ -52,8 +52,18 @@ impl Program {
         Self { command }
     }
 
+    /// Only these of its themes.
+    pub(super) fn themes(mut self, themes: &[&str]) -> Self {
+        self.command.args(themes);
+        self
+    }
+
     /// Runs the program to its end, answering its questions on `stage`, and gives the stage back.
     pub(super) async fn run(mut self, stage: Stage) -> (Transcript, Stage) {
+        if let Some(certificate) = stage.certificate() {
+            // Where Node and Python look for certificates to trust.
+            self.command.env("NODE_EXTRA_CA_CERTS", certificate).env("SSL_CERT_FILE", certificate);
+        }
         let mut child = self
             .command
             .stdin(Stdio::piped())

@@ -6,8 +6,9 @@
 //! is the program's.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
-use chassis::testing::{Direction, FaultProxy, Issuer};
+use chassis::testing::{Direction, FaultProxy, Issuer, SelfSigned, self_signed};
 use chat_server::protocol::{DisconnectCode, Json, UnsubscribeCode};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -42,6 +43,7 @@ pub(super) struct Stage {
     /// Stays until [`Act::Stop`].
     passing: harness::Stage,
     proxies: Vec<(&'static str, FaultProxy)>,
+    tls: Option<(SelfSigned, tempfile::TempDir)>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -113,26 +115,52 @@ enum Key {
 
 impl Stage {
     pub(super) async fn start() -> Self {
-        let server = harness::Stage::with(&VARIABLES).await;
-        let strict = harness::Stage::with(&[&VARIABLES[..], &STRICT].concat()).await;
-        let passing = harness::Stage::with(&VARIABLES).await;
+        Self::with(None).await
+    }
+
+    /// Servers that speak TLS alone.
+    pub(super) async fn start_tls() -> Self {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        Self::with(Some((self_signed(folder.path()), folder))).await
+    }
+
+    async fn with(tls: Option<(SelfSigned, tempfile::TempDir)>) -> Self {
+        let mut variables = VARIABLES.to_vec();
+        if let Some((files, _)) = &tls {
+            variables.push(("TLS_CERT_FILE", text(&files.cert)));
+            variables.push(("TLS_KEY_FILE", text(&files.key)));
+        }
+        let server = harness::Stage::with(&variables).await;
+        let strict = harness::Stage::with(&[&variables[..], &STRICT].concat()).await;
+        let passing = harness::Stage::with(&variables).await;
         let mut proxies = Vec::new();
         for name in PROXIES {
             proxies.push((name, FaultProxy::start(server.addresses.connections).await));
         }
-        Self { server, strict, passing, proxies }
+        Self { server, strict, passing, proxies, tls }
+    }
+
+    /// What clients must trust, where they need TLS.
+    pub(super) fn certificate(&self) -> Option<&Path> {
+        self.tls.as_ref().map(|(files, _)| &*files.cert)
     }
 
     /// Where clients connect, by the name a check calls it.
     pub(super) fn addresses(&self) -> Value {
         let servers =
             [("direct", &self.server), ("strict", &self.strict), ("passing", &self.passing)];
-        let direct = servers
-            .map(|(name, server)| (name, way(server.addresses.connections, server.addresses.http)));
-        let cut =
-            self.proxies.iter().map(|(name, proxy)| (*name, way(proxy.address(), proxy.address())));
+        let direct = servers.map(|(name, server)| {
+            (name, self.way(server.addresses.connections, server.addresses.http))
+        });
+        let proxies = self.proxies.iter();
+        let cut = proxies.map(|(name, proxy)| (*name, self.way(proxy.address(), proxy.address())));
         let ways = direct.into_iter().chain(cut).map(|(name, way)| (name.to_owned(), way));
         ways.collect::<Map<_, _>>().into()
+    }
+
+    fn way(&self, websocket: SocketAddr, http: SocketAddr) -> Value {
+        let s = if self.tls.is_some() { "s" } else { "" };
+        json!({ "ws": format!("ws{s}://{websocket}"), "http": format!("http{s}://{http}") })
     }
 
     /// Does what a program asks and gives it what it asked for.
@@ -221,8 +249,8 @@ fn hour() -> i64 {
     3600
 }
 
-fn way(websocket: SocketAddr, http: SocketAddr) -> Value {
-    json!({ "ws": format!("ws://{websocket}"), "http": format!("http://{http}") })
+fn text(path: &Path) -> &str {
+    path.to_str().expect("the path is text")
 }
 
 fn document(data: &Value) -> Result<Json, String> {
