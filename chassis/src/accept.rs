@@ -15,7 +15,7 @@ pub use admission::{Admission, Admitted, Limits};
 pub use serve::{Listener, Server, ServerConfig};
 pub use socket::{Slots, Socket};
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// Who is at the other end; in the extensions of every request.
 #[derive(Debug, Clone, Copy)]
@@ -26,4 +26,25 @@ pub struct Peer {
     pub tls: bool,
     /// Which slot it has.
     pub admitted: Admitted,
+}
+
+impl Peer {
+    /// Whom limits are counted for; see [`client`].
+    #[must_use]
+    pub fn client(&self) -> IpAddr {
+        client(self.address.ip())
+    }
+}
+
+/// One client among addresses: an IPv4 address, or the /64 network that one IPv6 host has to
+/// itself. IPv4 addresses in IPv6 clothes are undressed.
+#[must_use]
+pub fn client(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        address @ IpAddr::V4(_) => address,
+    }
 }

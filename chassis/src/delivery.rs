@@ -17,6 +17,7 @@
 //! Topics and frames are opaque: the service decides what they mean.
 
 mod backlog;
+mod fan_out;
 mod inbox;
 mod outlet;
 mod peer;
@@ -25,12 +26,15 @@ mod slot;
 mod wire;
 
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use inbox::Inbox;
 pub use peer::{Member, Received};
@@ -99,7 +103,7 @@ pub enum Shed {
 pub struct Delivered {
     /// Receivers it was due for.
     pub due: u64,
-    /// Receivers whose socket or backlog took it.
+    /// Receivers whose socket took it at once; see [`Observer::caught_up`] for the others.
     pub handed: u64,
     /// From [`Frame::accepted`].
     pub accepted: Option<Instant>,
@@ -109,8 +113,12 @@ pub struct Delivered {
 pub trait Observer: Send + Sync + 'static {
     /// A frame went out.
     fn delivered(&self, delivered: Delivered);
+    /// So many frames that had waited for slow receivers were taken by their sockets.
+    fn caught_up(&self, frames: u64);
     /// Something was shed.
     fn shed(&self, shed: Shed);
+    /// A shard has panicked: nothing reaches its connections any more.
+    fn failed(&self);
 }
 
 /// Sizes of the delivery.
@@ -150,9 +158,14 @@ impl Delivery {
             .map(|index| {
                 let inbox = Arc::new(Inbox::new(INBOX_FRAMES_MAX));
                 let (observer, budget) = (observer.clone(), budget.clone());
-                let shard = shard::Shard::new(inbox.clone(), observer, budget, config);
+                let shard = shard::Shard::new(inbox.clone(), observer.clone(), budget, config);
                 let span = tracing::debug_span!("delivery", shard = index);
-                tracker.spawn(tracing::Instrument::instrument(shard.run(), span));
+                let life = AssertUnwindSafe(shard.run()).catch_unwind().instrument(span);
+                tracker.spawn(async move {
+                    if life.await.is_err() {
+                        observer.failed();
+                    }
+                });
                 inbox
             })
             .collect();
@@ -215,6 +228,10 @@ impl Budget {
             self.give_back(bytes);
         }
         fits
+    }
+
+    fn is_spent(&self) -> bool {
+        self.used.load(Ordering::Relaxed) >= self.limit
     }
 
     /// Counts bytes that must be kept even over the limit.

@@ -165,10 +165,11 @@ impl Services {
 }
 
 impl Caller<'_> {
-    /// Who may do something in a channel that is allowed there: anyone connected, or, where
-    /// subscriptions need a token, who is subscribed.
+    /// Who may do something in a channel that is allowed there: anyone connected who could also
+    /// subscribe, or, where that takes a token, who is subscribed.
     fn may(&self, name: &ChannelName, options: &Options, allowed: bool) -> Result<(), Refusal> {
-        let inside = !options.subscribe_token_required || self.subs.find(name.shared()).is_some();
+        let open = options.allow_subscribe && !options.subscribe_token_required;
+        let inside = open || self.subs.find(name.shared()).is_some();
         if allowed && inside {
             return Ok(());
         }

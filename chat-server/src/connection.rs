@@ -39,8 +39,8 @@ pub struct Doors {
     pub services: Arc<Services>,
     /// Where sessions live, and when they end.
     pub shutdown: Shutdown,
-    /// Requests of each address.
-    pub requests: Arc<Keyed<IpAddr>>,
+    /// Requests of each client; `None` behind a proxy, whose address all of them have.
+    pub requests: Option<Arc<Keyed<IpAddr>>>,
     /// Which web pages may call.
     pub cors: Arc<Cors>,
 }
@@ -61,17 +61,20 @@ async fn admit(State(doors): State<Doors>, request: Request<Body>, next: Next) -
     let Some(peer) = request.extensions().get::<Peer>().copied() else {
         return refusal::internal("the connection has no address");
     };
-    if doors.shutdown.is_draining() {
+    // Commands of clients that are in are taken to the end; only opening is refused.
+    let opens = request.uri().path() != "/emulation";
+    if opens && doors.shutdown.is_draining() {
         return refusal::draining();
     }
-    let opens = request.uri().path() != "/emulation";
     if opens && (peer.admitted == Admitted::Spare || doors.is_full()) {
         return refusal::full(doors.services.limits.connections_max);
     }
     if !is_welcome(&doors.cors, &request) {
         return refusal::origin();
     }
-    if let Err(wait) = doors.requests.check(&peer.address.ip()) {
+    if let Some(requests) = &doors.requests
+        && let Err(wait) = requests.check(&peer.client())
+    {
         return refusal::too_many_requests(wait, doors.services.limits.requests_per_minute);
     }
     next.run(request).await

@@ -40,6 +40,12 @@ use crate::session::registry::Registry;
 const OPERATORS: accept::Limits =
     accept::Limits { connections_max: 64, connections_per_ip: 0, connect_rate_per_ip: 0 };
 
+/// For background tasks to end: they only finish what they are at.
+const BACKGROUND_GRACE: Duration = Duration::from_millis(500);
+
+/// The part of the memory limit that histories may take: a quarter.
+const HISTORY_SHARE: u64 = 4;
+
 /// Between two counts of the active users.
 const USERS_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -99,7 +105,9 @@ impl Server {
         let ports = Ports::bind(&config)?;
         let metrics = Arc::new(telemetry.register(Metrics::register));
         let background = TaskTracker::new();
-        let observer: Arc<dyn Observer> = Arc::new(Watch { metrics: metrics.clone() });
+        let shutdown = Shutdown::new();
+        let watch = Watch { metrics: metrics.clone(), shutdown: shutdown.clone() };
+        let observer: Arc<dyn Observer> = Arc::new(watch);
         let limits = &config.limits;
         let sizes = delivery::Config {
             shards: limits.shards,
@@ -113,8 +121,10 @@ impl Server {
             connect_rate_per_ip: limits.connect_rate_per_ip,
         });
         let rate = NonZeroU32::new(limits.message_rate).unwrap_or(NonZeroU32::MIN);
+        let share = limits.memory_limit_bytes / HISTORY_SHARE;
+        let history_bytes_max = usize::try_from(share).unwrap_or(usize::MAX);
         let services = Arc::new(Services {
-            hub: Hub::new(namespaces, delivery),
+            hub: Hub::new(namespaces, delivery, history_bytes_max),
             registry: Arc::new(Registry::default()),
             verifier,
             limits: limits.clone(),
@@ -125,7 +135,6 @@ impl Server {
             message_rate: Keyed::new(Quota::per_second(rate)),
             metrics,
         });
-        let shutdown = Shutdown::new();
         Ok(Self { config, telemetry, services, admission, ports, tls, shutdown, background })
     }
 
@@ -154,7 +163,8 @@ impl Server {
         let over = CancellationToken::new();
         self.start_background(&over);
         let routes = Routes::of(&self);
-        // Health answers until everyone was told; connections are closed to newcomers at once.
+        // Until everyone was told, health answers, commands come in by `/emulation`, and who wants
+        // to connect is told 503; then nobody listens any more.
         let told = CancellationToken::new();
         let Self { config, services, admission, ports, tls, background, .. } = self;
         let serve = |listener: Listener, router, admission: &Arc<Admission>, stop: &_| {
@@ -172,7 +182,7 @@ impl Server {
             shutdown.tasks().spawn(server.run(listener));
         };
         serve(ports.http, routes.everything, &admission, &told);
-        serve(ports.connections, routes.connections, &admission, &draining);
+        serve(ports.connections, routes.connections, &admission, &told);
         if let Some(listener) = ports.metrics {
             serve(listener, routes.metrics, &Admission::new(OPERATORS), &told);
         }
@@ -181,7 +191,9 @@ impl Server {
         services.hub.delivery().close();
         over.cancel();
         background.close();
-        background.wait().await;
+        if tokio::time::timeout(BACKGROUND_GRACE, background.wait()).await.is_err() {
+            tracing::warn!(tasks = background.len(), "background tasks did not end in time");
+        }
         report
     }
 
@@ -255,6 +267,7 @@ fn keys(config: &AuthConfig) -> auth::Config {
 /// Delivery's reports become metrics.
 struct Watch {
     metrics: Arc<Metrics>,
+    shutdown: Shutdown,
 }
 
 impl Observer for Watch {
@@ -264,6 +277,16 @@ impl Observer for Watch {
         if let Some(accepted) = delivered.accepted {
             self.metrics.series.delivery_seconds.record(accepted.elapsed());
         }
+    }
+
+    fn caught_up(&self, frames: u64) {
+        self.metrics.deliveries_done(frames);
+    }
+
+    fn failed(&self) {
+        // A server that cannot deliver to some of its clients must not look alive to them.
+        tracing::error!("a delivery shard has panicked: the server ends");
+        self.shutdown.trigger();
     }
 
     fn shed(&self, shed: delivery::Shed) {

@@ -50,6 +50,8 @@ pub struct Session {
     incoming: Incoming,
     /// The last thing that happened was a read.
     heard: bool,
+    /// The last thing that happened was a directive.
+    told: bool,
     deadlines: Deadlines,
     granted: Extensions,
     commands: Bucket,
@@ -97,6 +99,7 @@ impl Session {
             subs: Subs::default(),
             incoming,
             heard: false,
+            told: false,
             granted: Extensions::default(),
             commands: Bucket::new(),
             publishes: Bucket::new(),
@@ -124,7 +127,14 @@ impl Session {
 
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         loop {
+            // Nor can who never stops posting frames.
+            if std::mem::take(&mut self.told)
+                && let Poll::Ready(due) = self.deadlines.poll_due(cx)
+            {
+                return Poll::Ready(Event::Due(due));
+            }
             if let Poll::Ready(directive) = self.registered.handle().poll_directive(cx) {
+                self.told = true;
                 return Poll::Ready(Event::Directive(directive));
             }
             if let Some(inbound) = self.incoming.next() {

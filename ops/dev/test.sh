@@ -4,7 +4,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-eval "$(ops/dev/services.sh)"
+# Assigned first, for a failure inside of eval's own substitution would pass unnoticed.
+services=$(ops/dev/services.sh)
+eval "$services"
 ops/dev/clients.sh
 ops/dev/lint.sh
 cargo test --workspace --locked --doc --quiet

@@ -27,10 +27,13 @@ use tower::ServiceExt;
 use tracing::Instrument;
 
 use super::admission::{Admission, Ticket};
-use super::{Peer, Socket};
+use super::{Admitted, Peer, Socket, client};
 
 /// Spare slots of each listener: health checks of a few monitors and the 503s of a flood.
 const SPARE_SLOTS: usize = 64;
+
+/// For the first request of a connection with a spare slot: in a flood nobody may sit on one.
+const SPARE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Pending handshakes the kernel keeps: a storm of 34k connects a second for about 100 ms.
 const LISTEN_BACKLOG: i32 = 4096;
@@ -113,7 +116,8 @@ impl Server {
             };
             match accepted {
                 Ok((stream, address)) => {
-                    let Some(ticket) = self.admission.admit(address.ip(), &spare) else {
+                    let from = client(address.ip());
+                    let Some(ticket) = self.admission.admit(from, &spare) else {
                         continue;
                     };
                     let span = tracing::debug_span!("connection", port = address.port());
@@ -171,7 +175,11 @@ impl Server {
             .max_concurrent_streams(HTTP2_STREAMS_MAX);
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(socket), service);
         let mut connection = std::pin::pin!(connection);
-        let first_request = tokio::time::sleep(self.config.header_timeout);
+        let patience = match peer.admitted {
+            Admitted::Full => self.config.header_timeout,
+            Admitted::Spare => self.config.header_timeout.min(SPARE_TIMEOUT),
+        };
+        let first_request = tokio::time::sleep(patience);
         let mut first_request = std::pin::pin!(first_request);
         let (mut waiting, mut stopping) = (true, false);
         loop {

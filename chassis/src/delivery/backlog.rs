@@ -28,6 +28,17 @@ pub(super) struct Backlog {
 struct Chunk {
     bytes: Bytes,
     kind: Kind,
+    /// Published frames in it: handed over when the last byte has gone.
+    frames: u64,
+}
+
+/// What became of sent bytes.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Sent {
+    /// Bytes of replies.
+    pub(super) replies: usize,
+    /// Published frames that are complete now.
+    pub(super) frames: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -61,6 +72,12 @@ pub(super) enum Offer {
     Overflow,
 }
 
+impl Chunk {
+    fn of(frame: &Frame, kind: Kind) -> Self {
+        Self { bytes: frame.bytes.clone(), kind, frames: 1 }
+    }
+}
+
 impl Gap {
     pub(super) fn of(topic: TopicId, frames: &[Frame]) -> Self {
         let mut offsets = frames.iter().map(|frame| frame.offset).filter(|&offset| offset > 0);
@@ -82,7 +99,7 @@ impl Backlog {
     /// Keeps what a direct write left over; the peer's session may be waiting for it to go.
     pub(super) fn push_reply(&mut self, bytes: Bytes, sent: usize, budget: &Budget) {
         self.replies += bytes.len() - sent;
-        self.push(Chunk { bytes, kind: Kind::Reply }, sent, budget);
+        self.push(Chunk { bytes, kind: Kind::Reply, frames: 0 }, sent, budget);
     }
 
     /// The unsent bytes of all replies.
@@ -92,12 +109,20 @@ impl Backlog {
 
     /// Keeps the marker of a gap.
     pub(super) fn push_marker(&mut self, bytes: Bytes, budget: &Budget) {
-        self.push(Chunk { bytes, kind: Kind::Marker }, 0, budget);
+        self.push(Chunk { bytes, kind: Kind::Marker, frames: 0 }, 0, budget);
     }
 
     /// Keeps the remainder of a fan-out of which `sent` bytes are already gone.
-    pub(super) fn push_remainder(&mut self, bytes: Bytes, sent: usize, gap: Gap, budget: &Budget) {
-        self.push(Chunk { bytes, kind: Kind::Event(gap) }, sent, budget);
+    pub(super) fn push_remainder(
+        &mut self,
+        bytes: Bytes,
+        sent: usize,
+        topic: TopicId,
+        frames: &[Frame],
+        budget: &Budget,
+    ) {
+        let kind = Kind::Event(Gap::of(topic, frames));
+        self.push(Chunk { bytes, kind, frames: frames.len() as u64 }, sent, budget);
     }
 
     /// Offers a frame: it is queued, shed, or becomes part of a gap.
@@ -120,7 +145,7 @@ impl Backlog {
                 return Offer::Shed(shed);
             }
             self.bytes += len;
-            self.chunks.push_back(Chunk { bytes: frame.bytes.clone(), kind: Kind::Ephemeral });
+            self.chunks.push_back(Chunk::of(frame, Kind::Ephemeral));
             return Offer::Queued;
         }
         let this = Gap::of(topic, std::slice::from_ref(frame));
@@ -131,7 +156,7 @@ impl Backlog {
         let len = frame.bytes.len();
         if self.bytes - self.replies + len <= bytes_max && budget.take(len) {
             self.bytes += len;
-            self.chunks.push_back(Chunk { bytes: frame.bytes.clone(), kind: Kind::Event(this) });
+            self.chunks.push_back(Chunk::of(frame, Kind::Event(this)));
             return Offer::Queued;
         }
         if !markers {
@@ -202,15 +227,15 @@ impl Backlog {
         scratch
     }
 
-    /// `count` bytes of [`Backlog::next`] were sent; returns how many of them were of replies.
-    pub(super) fn advance(&mut self, mut count: usize, budget: &Budget) -> usize {
+    /// `count` bytes of [`Backlog::next`] were sent.
+    pub(super) fn advance(&mut self, mut count: usize, budget: &Budget) -> Sent {
         self.forget(count, budget);
-        let mut replies = 0;
+        let mut sent = Sent::default();
         while let Some(head) = self.chunks.front() {
             let rest = head.bytes.len() - self.sent;
             let part = count.min(rest);
             if let Kind::Reply = head.kind {
-                replies += part;
+                sent.replies += part;
             }
             if part < rest {
                 self.sent += part;
@@ -218,10 +243,11 @@ impl Backlog {
             }
             count -= part;
             self.sent = 0;
+            sent.frames += head.frames;
             self.chunks.pop_front();
         }
-        self.replies -= replies;
-        replies
+        self.replies -= sent.replies;
+        sent
     }
 
     /// Gives everything back to the budget.
@@ -330,9 +356,9 @@ mod tests {
         let mut offer =
             |offset| backlog.offer(TOPIC, &frame(Class::Event, offset, 60), 100, false, &budget);
         assert_eq!((offer(1), offer(2)), (Offer::Queued, Offer::Overflow));
-        assert_eq!(backlog.advance(3000, &budget), 3000);
+        assert_eq!(backlog.advance(3000, &budget).replies, 3000);
         assert_eq!((backlog.replies(), backlog.bytes()), (1000, 1060));
-        assert_eq!(backlog.advance(1060, &budget), 1000);
+        assert_eq!(backlog.advance(1060, &budget), Sent { replies: 1000, frames: 1 });
         assert_eq!((backlog.replies(), budget.used.load(Relaxed)), (0, 0));
     }
 
@@ -362,7 +388,11 @@ mod tests {
         backlog.push_reply(Bytes::from_static(b"abc"), 1, &budget);
         backlog.push_marker(Bytes::from_static(b"def"), &budget);
         assert_eq!(backlog.next(&mut Vec::new()), b"bcdef");
-        assert_eq!(backlog.advance(3, &budget), 2, "two bytes of the reply and one of the marker");
+        assert_eq!(
+            backlog.advance(3, &budget).replies,
+            2,
+            "two bytes of the reply and one of the marker"
+        );
         assert_eq!(backlog.next(&mut Vec::new()), b"ef");
     }
 }

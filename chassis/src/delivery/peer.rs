@@ -144,6 +144,12 @@ impl Member {
         self.peer.fate.load(Ordering::Relaxed) == CUT
     }
 
+    /// Bytes that were sent to this connection alone and that no socket has taken yet.
+    #[must_use]
+    pub fn unread(&self) -> usize {
+        self.peer.queued.load(Ordering::Relaxed)
+    }
+
     /// Waits until at most `bytes` of what was sent to this connection alone are left, or until
     /// the shard gives up on it. A client that asks for more than it reads waits here.
     pub async fn drained(&self, bytes: usize) {

@@ -14,15 +14,11 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use tokio::task::coop::unconstrained;
 
-use super::backlog::{Gap, Offer};
 use super::inbox::{Inbox, Item, Settled};
 use super::outlet::{Held, Outlet, Outlets};
 use super::peer::Peer;
 use super::slot::{ON_HOLD, Place, Slot, State};
-use super::{Budget, Config, Delivered, Frame, Observer, Shed, Topic, TopicId};
-
-/// Writes between two yields: about 1 ms, so that readers are not starved by a large topic.
-const WRITES_PER_TURN: usize = 256;
+use super::{Budget, Config, Frame, Observer, Shed, Topic, TopicId};
 
 /// A topic's frames are written once this much is gathered; a larger write would not fit a socket.
 const GATHER_BYTES_MAX: usize = 64 * 1024;
@@ -31,23 +27,23 @@ const GATHER_BYTES_MAX: usize = 64 * 1024;
 const ITEMS_KEPT: usize = 4096;
 
 pub(super) struct Shard {
-    inbox: Arc<Inbox>,
-    observer: Arc<dyn Observer>,
-    budget: Arc<Budget>,
-    config: Config,
-    slots: Vec<Option<Slot>>,
-    free: Vec<u32>,
-    topics: Outlets,
-    gathered: HashMap<TopicId, Gathered, FixedState>,
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) observer: Arc<dyn Observer>,
+    pub(super) budget: Arc<Budget>,
+    pub(super) config: Config,
+    pub(super) slots: Vec<Option<Slot>>,
+    pub(super) free: Vec<u32>,
+    pub(super) topics: Outlets,
+    pub(super) gathered: HashMap<TopicId, Gathered, FixedState>,
     /// Slots with a backlog, or with sealed bytes that did not go.
-    blocked: Vec<u32>,
-    scratch: Vec<u8>,
+    pub(super) blocked: Vec<u32>,
+    pub(super) scratch: Vec<u8>,
 }
 
 #[derive(Default)]
-struct Gathered {
-    frames: Vec<Frame>,
-    bytes: usize,
+pub(super) struct Gathered {
+    pub(super) frames: Vec<Frame>,
+    pub(super) bytes: usize,
 }
 
 impl Shard {
@@ -155,79 +151,6 @@ impl Shard {
         gathered.bytes >= GATHER_BYTES_MAX
     }
 
-    async fn fan_out(&mut self, topic: TopicId) {
-        let Some(gathered) = self.gathered.remove(&topic) else {
-            return;
-        };
-        let Some(outlet) = self.topics.get_mut(&topic) else {
-            return;
-        };
-        let members = std::mem::take(&mut outlet.members);
-        let frames = gathered.frames;
-        let bytes = match frames.as_slice() {
-            [only] => only.bytes.clone(),
-            all => concatenate(all, gathered.bytes),
-        };
-        let mut missed = vec![0; frames.len()];
-        for (turn, chunk) in members.chunks(WRITES_PER_TURN).enumerate() {
-            if turn > 0 {
-                tokio::task::yield_now().await;
-            }
-            for &index in chunk {
-                self.write(index, topic, &frames, &bytes, &mut missed);
-            }
-        }
-        let due = members.len() as u64;
-        for (frame, missed) in frames.iter().zip(missed) {
-            let accepted = frame.accepted;
-            self.observer.delivered(Delivered { due, handed: due - missed, accepted });
-        }
-        let last = Gap::of(topic, &frames).to;
-        if let Some(outlet) = self.topics.get_mut(&topic) {
-            outlet.members = members;
-            outlet.last = outlet.last.max(last);
-        }
-        self.fan_out_held(topic, &frames);
-    }
-
-    /// Members on hold keep the frames; released ones get those behind their position, and are
-    /// ordinary members once the topic has passed it.
-    fn fan_out_held(&mut self, topic: TopicId, frames: &[Frame]) {
-        let Some(outlet) = self.topics.get_mut(&topic) else { return };
-        if outlet.held.is_empty() {
-            return;
-        }
-        let (last, mut held) = (outlet.last, std::mem::take(&mut outlet.held));
-        held.retain_mut(|held| match held.after {
-            None if held.bytes <= self.config.backlog_bytes_max => {
-                held.keep(frames);
-                true
-            }
-            None => {
-                self.cut(held.index);
-                true
-            }
-            Some(after) => {
-                self.hand_over(held.index, topic, after, frames);
-                if last > after {
-                    self.promote(held.index, topic);
-                }
-                last <= after
-            }
-        });
-        if let Some(outlet) = self.topics.get_mut(&topic) {
-            outlet.held = held;
-        }
-    }
-
-    /// Writes the frames that are not known at `after`: those behind it and those without offset.
-    fn hand_over(&mut self, index: u32, topic: TopicId, after: u64, frames: &[Frame]) {
-        for frame in frames.iter().filter(|frame| frame.offset == 0 || frame.offset > after) {
-            let one = std::slice::from_ref(frame);
-            self.write(index, topic, one, &frame.bytes, &mut [0]);
-        }
-    }
-
     fn release(&mut self, index: u32, topic: TopicId, after: u64, settled: Settled) {
         let Some(outlet) = self.topics.get_mut(&topic) else { return };
         let Some(at) = outlet.held.iter().rposition(|held| held.index == index) else { return };
@@ -243,7 +166,7 @@ impl Shard {
         self.hand_over(index, topic, after, &frames);
     }
 
-    fn promote(&mut self, index: u32, topic: TopicId) {
+    pub(super) fn promote(&mut self, index: u32, topic: TopicId) {
         let Some(outlet) = self.topics.get_mut(&topic) else { return };
         let Some(slot) = self.slots[index as usize].as_mut() else { return };
         if let Some(place) = slot.places.iter_mut().find(|place| place.topic == topic) {
@@ -252,70 +175,8 @@ impl Shard {
         }
     }
 
-    fn write(
-        &mut self,
-        index: u32,
-        topic: TopicId,
-        frames: &[Frame],
-        bytes: &Bytes,
-        missed: &mut [u64],
-    ) {
-        let Some(slot) = self.slots[index as usize].as_mut() else {
-            return;
-        };
-        if slot.state != State::Open {
-            return missed.iter_mut().for_each(|count| *count += 1);
-        }
-        if slot.backlog.is_none() {
-            match slot.peer.wire.try_write(bytes) {
-                Ok(sent) if sent == bytes.len() && slot.peer.wire.is_flushed() => return,
-                Ok(0) => {}
-                Ok(sent) => {
-                    let backlog = slot.block(&mut self.blocked, index);
-                    if sent < bytes.len() {
-                        let gap = Gap::of(topic, frames);
-                        backlog.push_remainder(bytes.clone(), sent, gap, &self.budget);
-                    }
-                    return;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_gone) => {
-                    // The session reads the end of it and leaves.
-                    slot.state = State::Dead;
-                    return missed.iter_mut().for_each(|count| *count += 1);
-                }
-            }
-        }
-        self.queue(index, topic, frames, missed);
-    }
-
-    /// The slow path: frame by frame into the backlog.
-    fn queue(&mut self, index: u32, topic: TopicId, frames: &[Frame], missed: &mut [u64]) {
-        let Some(slot) = self.slots[index as usize].as_mut() else {
-            return;
-        };
-        let markers = slot.peer.markers.load(Ordering::Relaxed);
-        let backlog = slot.block(&mut self.blocked, index);
-        let mut overflow = false;
-        for (frame, missed) in frames.iter().zip(missed) {
-            let most = self.config.backlog_bytes_max;
-            if !overflow {
-                match backlog.offer(topic, frame, most, markers, &self.budget) {
-                    Offer::Queued => continue,
-                    Offer::Missed => {}
-                    Offer::Shed(shed) => self.observer.shed(shed),
-                    Offer::Overflow => overflow = true,
-                }
-            }
-            *missed += 1;
-        }
-        if overflow {
-            self.cut(index);
-        }
-    }
-
     /// Gives up on a peer that does not read: the session sees the end and the mark.
-    fn cut(&mut self, index: u32) {
+    pub(super) fn cut(&mut self, index: u32) {
         let Some(slot) = self.slots[index as usize].as_mut() else {
             return;
         };
@@ -356,12 +217,14 @@ impl Shard {
         slot.block(&mut self.blocked, index).push_reply(bytes, sent, &self.budget);
     }
 
-    /// False when a peer reads so little that it gets no more replies. One reply may overshoot: a
-    /// history page is larger than a backlog.
+    /// False when a peer reads so little that it gets no more replies: its own room is used, or
+    /// that of all together. One reply may overshoot: a history page is larger than a backlog.
     fn takes_replies(&self, index: u32) -> bool {
         let slot = self.slots[index as usize].as_ref();
         let backlog = slot.and_then(|slot| slot.backlog.as_ref());
-        backlog.is_none_or(|backlog| backlog.replies() <= self.config.backlog_bytes_max)
+        backlog.is_none_or(|backlog| {
+            backlog.replies() <= self.config.backlog_bytes_max && !self.budget.is_spent()
+        })
     }
 
     fn finish(&mut self, index: u32, bytes: Bytes) {
@@ -385,7 +248,7 @@ impl Shard {
             };
             let (budget, topics) = (&self.budget, &self.topics);
             let done = slot.state == State::Dead
-                || match slot.poll_send(cx, &mut self.scratch, topics, budget) {
+                || match slot.poll_send(cx, &mut self.scratch, topics, budget, &*self.observer) {
                     Poll::Pending => false,
                     Poll::Ready(Ok(())) => true,
                     Poll::Ready(Err(_gone)) => {
@@ -483,12 +346,4 @@ impl Shard {
 
 fn index_of(peer: &Peer) -> u32 {
     peer.slot.load(Ordering::Relaxed)
-}
-
-fn concatenate(frames: &[Frame], bytes: usize) -> Bytes {
-    let mut all = Vec::with_capacity(bytes);
-    for frame in frames {
-        all.extend_from_slice(&frame.bytes);
-    }
-    all.into()
 }

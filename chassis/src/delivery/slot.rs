@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use super::backlog::Backlog;
 use super::outlet::Outlets;
 use super::peer::Peer;
-use super::{Budget, TopicId};
+use super::{Budget, Observer, TopicId};
 
 /// The place of a member that is not among the ordinary ones of its topic.
 pub(super) const ON_HOLD: u32 = u32::MAX;
@@ -50,6 +50,7 @@ impl Slot {
         scratch: &mut Vec<u8>,
         topics: &Outlets,
         budget: &Budget,
+        observer: &dyn Observer,
     ) -> Poll<io::Result<()>> {
         let Some(backlog) = &mut self.backlog else {
             return Poll::Ready(Ok(()));
@@ -70,10 +71,15 @@ impl Slot {
             match self.peer.wire.poll_write(cx, backlog.next(scratch)) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Ready(Ok(count)) => match backlog.advance(count, budget) {
-                    0 => {}
-                    replies => self.peer.taken(replies),
-                },
+                Poll::Ready(Ok(count)) => {
+                    let sent = backlog.advance(count, budget);
+                    if sent.replies > 0 {
+                        self.peer.taken(sent.replies);
+                    }
+                    if sent.frames > 0 {
+                        observer.caught_up(sent.frames);
+                    }
+                }
             }
         }
     }

@@ -11,6 +11,9 @@ use tokio::time::Instant;
 use super::Options;
 use crate::protocol::{Position, Publication};
 
+/// What an entry takes beside its data.
+const ENTRY_BYTES: usize = size_of::<Entry>();
+
 /// Bytes of data after which a history page ends.
 const PAGE_BYTES_MAX: usize = 512 * 1024;
 
@@ -33,6 +36,7 @@ pub struct History {
     epoch: Arc<str>,
     top: u64,
     entries: VecDeque<Entry>,
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -54,13 +58,19 @@ impl History {
     /// An empty history of a new life.
     #[must_use]
     pub fn new(epoch: Arc<str>) -> Self {
-        Self { epoch, top: 0, entries: VecDeque::new() }
+        Self { epoch, top: 0, entries: VecDeque::new(), bytes: 0 }
     }
 
     /// The newest position.
     #[must_use]
     pub fn top(&self) -> Position {
         Position { offset: self.top, epoch: self.epoch.clone() }
+    }
+
+    /// What is kept, in bytes of memory.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// True when nothing is kept.
@@ -73,6 +83,7 @@ impl History {
     pub fn append(&mut self, publication: &mut Publication, options: &Options, now: Instant) {
         self.top += 1;
         publication.offset = self.top;
+        self.bytes += cost(publication);
         self.entries.push_back(Entry { publication: publication.clone(), kept_since: now });
         self.expire(options, now);
     }
@@ -85,7 +96,9 @@ impl History {
                 .front()
                 .is_some_and(|entry| now - entry.kept_since > options.history_ttl)
         {
-            self.entries.pop_front();
+            if let Some(entry) = self.entries.pop_front() {
+                self.bytes -= cost(&entry.publication);
+            }
         }
         if self.entries.is_empty() {
             self.entries = VecDeque::new();
@@ -134,6 +147,10 @@ impl History {
         let known = usize::try_from(offset.saturating_sub(kept)).unwrap_or(usize::MAX);
         self.entries.iter().skip(known)
     }
+}
+
+fn cost(publication: &Publication) -> usize {
+    publication.data.len() + ENTRY_BYTES
 }
 
 #[cfg(test)]
@@ -194,6 +211,7 @@ mod tests {
         let mut history = history(3, 5);
         history.expire(&options(5), Instant::now() + Duration::from_secs(11));
         assert!(history.is_empty());
+        assert_eq!(history.bytes(), 0);
         assert_eq!(history.top().offset, 3);
         assert_eq!(history.missed(&at(2, "life")), None);
         assert_eq!(history.missed(&at(3, "life")), Some(vec![]));

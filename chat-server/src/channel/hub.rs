@@ -17,6 +17,7 @@ use rand::RngExt;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::live::Kept;
 use super::outlet::OUTLETS;
 use super::{Channel, ChannelName, Namespaces, Options};
 
@@ -42,6 +43,7 @@ pub struct Hub {
     hasher: RandomState,
     namespaces: Namespaces,
     delivery: Delivery,
+    kept: Arc<Kept>,
     next_topic: AtomicU64,
     count: AtomicUsize,
 }
@@ -52,14 +54,16 @@ pub struct Hub {
 pub struct Full;
 
 impl Hub {
-    /// An empty registry.
+    /// An empty registry; histories may take `history_bytes_max` together.
     #[must_use]
-    pub fn new(namespaces: Namespaces, delivery: Delivery) -> Arc<Self> {
+    pub fn new(namespaces: Namespaces, delivery: Delivery, history_bytes_max: usize) -> Arc<Self> {
+        let kept = Kept { bytes: AtomicUsize::new(0), bytes_max: history_bytes_max };
         Arc::new(Self {
             parts: std::iter::repeat_with(Mutex::default).take(PARTS).collect(),
             hasher: RandomState::default(),
             namespaces,
             delivery,
+            kept: Arc::new(kept),
             next_topic: AtomicU64::new(0),
             count: AtomicUsize::new(0),
         })
@@ -75,6 +79,12 @@ impl Hub {
     #[must_use]
     pub fn delivery(&self) -> &Delivery {
         &self.delivery
+    }
+
+    /// False when all histories together are as large as they may be.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.kept.bytes.load(Ordering::Relaxed) < self.kept.bytes_max
     }
 
     /// Channels in use.
@@ -102,8 +112,14 @@ impl Hub {
         }
         let topics = self.next_topic.fetch_add(OUTLETS as u64, Ordering::Relaxed);
         let (name, options) = (name.shared().clone(), options.clone());
-        let channel =
-            Arc::new(Channel::new(name.clone(), options, epoch(), topics, self.delivery.clone()));
+        let channel = Arc::new(Channel::new(
+            name.clone(),
+            options,
+            epoch(),
+            topics,
+            self.delivery.clone(),
+            self.kept.clone(),
+        ));
         part.insert(name, channel.clone());
         Ok(channel)
     }
@@ -129,7 +145,8 @@ impl Hub {
     fn sweep_part(&self, part: &Part, now: Instant) {
         let mut part = part.lock();
         let before = part.len();
-        part.retain(|_, channel| Arc::strong_count(channel) > 1 || !channel.is_idle(now));
+        // Asked first, for it also drops what is too old in channels that are in use.
+        part.retain(|_, channel| !channel.is_idle(now) || Arc::strong_count(channel) > 1);
         self.count.fetch_sub(before - part.len(), Ordering::Relaxed);
     }
 

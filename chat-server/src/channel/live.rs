@@ -5,7 +5,7 @@
 //! await. Leaving is `Drop` of the [`Subscription`].
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -34,13 +34,23 @@ pub struct Channel {
     /// The topic ids of its outlets follow this one.
     first_topic: u64,
     delivery: Delivery,
+    kept: Arc<Kept>,
     /// The highest offset handed to delivery; readable without the lock.
     published: AtomicU64,
     state: Mutex<State>,
 }
 
+/// What all channels keep together, and may.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) bytes: AtomicUsize,
+    pub(super) bytes_max: usize,
+}
+
 struct State {
     history: History,
+    /// How much of the history is counted in [`Kept`].
+    counted: usize,
     /// Members by shard and outlet: a frame goes only where somebody is.
     members: Vec<[u32; OUTLETS]>,
     present: HashMap<Arc<str>, Arc<ClientInfo>>,
@@ -78,16 +88,18 @@ impl Channel {
         epoch: Arc<str>,
         first_topic: u64,
         delivery: Delivery,
+        kept: Arc<Kept>,
     ) -> Self {
         let state = State {
             history: History::new(epoch.clone()),
+            counted: 0,
             members: vec![[0; OUTLETS]; delivery.shards()],
             present: HashMap::new(),
             users: HashMap::new(),
             left_at: Instant::now(),
         };
         let (published, state) = (AtomicU64::new(0), Mutex::new(state));
-        Self { name, options, epoch, first_topic, delivery, published, state }
+        Self { name, options, epoch, first_topic, delivery, kept, published, state }
     }
 
     /// Its name.
@@ -121,6 +133,7 @@ impl Channel {
         let mut state = self.state.lock();
         if self.options.history_size > 0 {
             state.history.append(&mut publication, &self.options, accepted);
+            self.kept.count(&mut state);
         }
         let frame = |bytes| Frame {
             bytes,
@@ -174,6 +187,10 @@ impl Channel {
     }
 
     fn presence_push(&self, state: &State, push: &Push) {
+        // Who is there can be asked for; what delivery cannot keep up with cannot be helped.
+        if !self.delivery.has_room() {
+            return;
+        }
         let audience = match self.options.force_push_join_leave {
             true => Audience::Everyone,
             false => Audience::JoinLeave,
@@ -212,13 +229,15 @@ impl Channel {
     }
 
     /// Who is subscribed.
-    #[must_use]
-    pub fn presence(&self) -> Vec<(Arc<str>, ClientInfo)> {
+    ///
+    /// # Errors
+    /// How many there are, when that is over `most`.
+    pub fn presence(&self, most: usize) -> Result<Vec<Arc<ClientInfo>>, usize> {
         let state = self.state.lock();
-        let entry = |(client, info): (&Arc<str>, &Arc<ClientInfo>)| {
-            (client.clone(), ClientInfo::clone(info))
-        };
-        state.present.iter().map(entry).collect()
+        match state.present.len() {
+            count if count > most => Err(count),
+            _ => Ok(state.present.values().cloned().collect()),
+        }
     }
 
     /// How many are subscribed.
@@ -234,6 +253,7 @@ impl Channel {
     pub(super) fn is_idle(&self, now: Instant) -> bool {
         let mut state = self.state.lock();
         state.history.expire(&self.options, now);
+        self.kept.count(&mut state);
         let kept = if self.options.history_size > 0 { EPOCH_KEPT } else { Duration::ZERO };
         state.history.is_empty()
             && state.members.iter().flatten().all(|&members| members == 0)
@@ -266,6 +286,22 @@ impl Channel {
         }
         drop(state);
         subscription
+    }
+}
+
+impl Kept {
+    /// Follows the history of one channel.
+    fn count(&self, state: &mut State) {
+        let bytes = state.history.bytes();
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes.fetch_sub(state.counted, Ordering::Relaxed);
+        state.counted = bytes;
+    }
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        self.kept.bytes.fetch_sub(self.state.get_mut().counted, Ordering::Relaxed);
     }
 }
 

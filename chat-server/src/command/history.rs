@@ -28,8 +28,9 @@ pub fn history(
         -1 => most,
         limit => usize::try_from(limit).map_err(|_negative| limit_below_zero())?.min(most),
     };
-    let channel = services.hub.channel(&name, options).map_err(|_full| ErrorCode::LimitExceeded)?;
-    let top = channel.top();
+    // Reading makes no channel.
+    let channel = services.hub.find(&name);
+    let top = channel.as_ref().map(|channel| channel.top()).unwrap_or_default();
     let since = match &request.since {
         None if request.reverse => Since::Newest,
         None => Since::Oldest,
@@ -41,6 +42,7 @@ pub fn history(
             }
         }
     };
+    let Some(channel) = channel else { return Ok(HistoryResult::default()) };
     let page = channel.history(since, limit);
     let Position { offset, epoch } = page.top;
     Ok(HistoryResult { publications: page.publications, epoch, offset })

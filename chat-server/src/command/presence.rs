@@ -6,16 +6,25 @@ use super::{Caller, Refusal, Services};
 use crate::channel::Channel;
 use crate::protocol::{ClientInfo, ErrorCode, ErrorReply, PresenceStatsResult};
 
+/// Clients of a channel that are listed; larger ones are counted by [`presence_stats`].
+const CLIENTS_MAX: usize = 1000;
+
 /// Everyone who is subscribed, by client.
 ///
 /// # Errors
-/// 102, 103, 107, and 108 where presence is not kept.
+/// 102, 103, 107, 108 where presence is not kept, and 106 for more than 1000 clients.
 pub fn presence(
     services: &Services,
     caller: Caller<'_>,
     channel: &str,
 ) -> Result<Vec<(Arc<str>, ClientInfo)>, Refusal> {
-    Ok(present(services, caller, channel)?.map_or_else(Vec::new, |channel| channel.presence()))
+    let Some(channel) = present(services, caller, channel)? else { return Ok(Vec::new()) };
+    let present = channel.presence(CLIENTS_MAX).map_err(|count| {
+        ErrorReply::new(ErrorCode::LimitExceeded)
+            .with_reason("presence_too_large")
+            .with_limit(CLIENTS_MAX as u64, count as u64)
+    })?;
+    Ok(present.into_iter().map(|info| (info.client.clone(), ClientInfo::clone(&info))).collect())
 }
 
 /// How many clients and how many distinct users are subscribed.

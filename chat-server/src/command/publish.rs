@@ -11,6 +11,9 @@ use super::{Caller, Refusal, Services, unix_millis};
 use crate::channel::Place;
 use crate::protocol::{ErrorCode, ErrorReply, Json, Position, Publication, PublishResult};
 
+/// How long a publisher waits when histories are full: some of them age meanwhile.
+const FULL_RETRY_MS: u64 = 5_000;
+
 /// How long a publisher waits when delivery is behind.
 const BUSY_RETRY_MS: u64 = 100;
 
@@ -46,6 +49,10 @@ pub fn publish(
     if !services.hub.delivery().has_room() {
         let error = ErrorReply::new(ErrorCode::TooManyRequests).with_reason("delivery_busy");
         return Err(error.with_retry_after_ms(BUSY_RETRY_MS).into());
+    }
+    if options.history_size > 0 && !services.hub.has_room() {
+        let error = ErrorReply::new(ErrorCode::TooManyRequests).with_reason("history_full");
+        return Err(error.with_retry_after_ms(FULL_RETRY_MS).into());
     }
     let channel = services.hub.channel(&name, options).map_err(|_full| ErrorCode::LimitExceeded)?;
     let publication = Publication {

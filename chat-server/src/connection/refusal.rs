@@ -15,7 +15,10 @@ const BUSY_RETRY: Duration = Duration::from_secs(5);
 
 pub(super) fn full(limit: usize) -> Response {
     let detail = format!("all {limit} connections are in use");
-    busy("connections_max", &detail)
+    let mut response = busy("connections_max", &detail);
+    // The slot it came on is wanted by the next one.
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 pub(super) fn draining() -> Response {

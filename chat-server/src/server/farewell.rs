@@ -21,6 +21,9 @@ const PER_SECOND: u32 = 250;
 /// Timers are a millisecond coarse: goodbyes that are due together go together.
 const TURN: Duration = Duration::from_millis(10);
 
+/// For what comes after the sessions: forcing those that are left, delivery, telemetry, runtime.
+const TAIL: Duration = Duration::from_secs(2);
+
 /// How it went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Report {
@@ -64,7 +67,7 @@ pub(super) async fn say(
         tell(session, Directive::Goodbye);
     }
     told.cancel();
-    let rest = timing.drain_grace.saturating_sub(start.elapsed());
+    let rest = timing.drain_grace.saturating_sub(start.elapsed() + TAIL);
     let drained = shutdown.drain(rest).await;
     Report { told: sessions.len(), forced: drained.forced, took: start.elapsed() }
 }

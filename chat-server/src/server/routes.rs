@@ -37,7 +37,7 @@ impl Routes {
         let doors = connection::router(Doors {
             services: services.clone(),
             shutdown: shutdown.clone(),
-            requests: Arc::new(Keyed::new(quota)),
+            requests: (!config.tls_terminated_upstream).then(|| Arc::new(Keyed::new(quota))),
             cors: Arc::new(config.cors.clone()),
         });
         let doors = doors.layer(cors(&config.cors));

@@ -5,6 +5,8 @@
 //! channel is released. Whatever a client asks for, no more is queued while most of what it got
 //! before is unread; one that reads nothing for the length of a ping interval is slow.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::end::End;
@@ -20,6 +22,9 @@ use crate::protocol::{
 
 /// Missed publications that are queued at once.
 const RECOVERY_PUBLICATIONS: usize = 32;
+
+/// How often a client that is waited for is looked after.
+const UNREAD_LOOK: Duration = Duration::from_millis(250);
 
 /// Refused commands a second that are still answered; and the burst of them: SDKs that subscribe
 /// to everything they should not must not be cut for it.
@@ -72,11 +77,26 @@ impl Session {
         None
     }
 
-    /// Waits until the client has read most of what it asked for.
+    /// Waits until the client has read most of what it asked for. One that reads on, however
+    /// slowly, is waited for; one that reads nothing for the length of a ping interval is slow.
+    /// Who must go is not waited for: the session hears of it next.
     pub(super) async fn drained(&self) -> Result<(), DisconnectCode> {
-        let patience = self.services.timing.ping_interval;
-        let drained = self.member.drained(UNREAD_REPLIES_MAX);
-        tokio::time::timeout(patience, drained).await.map_err(|_elapsed| DisconnectCode::Slow)
+        let (mut unread, mut since) = (usize::MAX, Instant::now());
+        loop {
+            let drained = self.member.drained(UNREAD_REPLIES_MAX);
+            if tokio::time::timeout(UNREAD_LOOK, drained).await.is_ok() {
+                return Ok(());
+            }
+            if self.registered.handle().is_ending() {
+                return Ok(());
+            }
+            let now = self.member.unread();
+            if now < unread {
+                (unread, since) = (now, Instant::now());
+            } else if since.elapsed() >= self.services.timing.ping_interval {
+                return Err(DisconnectCode::Slow);
+            }
+        }
     }
 
     fn refuse(&mut self, id: u32, error: ErrorReply, batch: &mut Batch) -> Option<End> {
@@ -87,9 +107,13 @@ impl Session {
         if self.identity.is_none() {
             self.refused = true;
         }
+        self.count_error().err().map(End::Disconnect)
+    }
+
+    fn count_error(&mut self) -> Result<(), DisconnectCode> {
         let quota = command::quota(ERRORS_PER_SECOND, ERRORS_BURST);
-        let too_many = self.errors.take(quota, Instant::now()).is_err();
-        too_many.then_some(End::Disconnect(DisconnectCode::TooManyErrors))
+        let counted = self.errors.take(quota, Instant::now());
+        counted.map_err(|_too_many| DisconnectCode::TooManyErrors)
     }
 
     async fn command(
@@ -139,9 +163,13 @@ impl Session {
                 return Ok(None);
             }
             Request::Unsubscribe { channel } => {
-                if let Some(sub) = self.subs.remove(&channel) {
-                    sub.subscription.end(&self.member);
-                    self.expiry_changed();
+                match self.subs.remove(&channel) {
+                    Some(sub) => {
+                        sub.subscription.end(&self.member);
+                        self.expiry_changed();
+                    }
+                    // It succeeds, for SDKs take an error for a broken connection; but not for ever.
+                    None => self.count_error()?,
                 }
                 ReplyBody::Unsubscribe
             }

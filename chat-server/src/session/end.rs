@@ -10,6 +10,9 @@ use crate::metrics::Ending;
 use crate::outbound::Format;
 use crate::protocol::DisconnectCode;
 
+/// For a slow client to take what it is owed: as long as a drain lasts after its last goodbyes.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(8);
+
 /// A client answers a close frame within a round trip; one that does not is not waited for.
 const PEER_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -72,14 +75,16 @@ fn words(code: u16) -> &'static str {
     }
 }
 
-/// Reads and drops until the client has closed, so that nothing sent to it is lost to a reset.
+/// Waits until the client has taken its last bytes, then until it has closed: what is sent to a
+/// socket that is closed over unread data is lost to a reset.
 pub(super) async fn wait_for_peer(member: &Member, format: Format) {
-    let gone = async {
-        if format.is_emulated() {
-            return member.drained(0).await;
-        }
-        while let Ok(Received::Bytes) = member.read(&mut |_| ()).await {}
-    };
+    if tokio::time::timeout(FLUSH_TIMEOUT, member.drained(0)).await.is_err() {
+        return tracing::debug!("the client did not take its last bytes in time");
+    }
+    if format.is_emulated() {
+        return;
+    }
+    let gone = async { while let Ok(Received::Bytes) = member.read(&mut |_| ()).await {} };
     if tokio::time::timeout(PEER_TIMEOUT, gone).await.is_err() {
         tracing::debug!("the client did not close in time");
     }

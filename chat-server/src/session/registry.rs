@@ -129,6 +129,13 @@ impl Handle {
         self.take().map_or(Poll::Pending, Poll::Ready)
     }
 
+    /// True when something in the mailbox ends the session.
+    pub(super) fn is_ending(&self) -> bool {
+        self.mailbox.lock().directives.iter().any(|directive| {
+            matches!(directive, Directive::Gone | Directive::Goodbye | Directive::Disconnect(_))
+        })
+    }
+
     fn take(&self) -> Option<Directive> {
         let mut mailbox = self.mailbox.lock();
         let directive = mailbox.directives.pop_front()?;

@@ -96,14 +96,18 @@ async fn history_is_kept_by_size_and_read_where_it_is_allowed() {
 #[tokio::test]
 async fn history_that_is_not_kept_is_not_available_and_kept_history_may_be_private() {
     let stage = with_file(
-        "[namespaces.none]\nallow_history = true\n\
-         [namespaces.private]\nhistory_size = 5\nhistory_ttl = 60\nallow_publish = true\n",
+        "[namespaces.none]\nallow_subscribe = true\nallow_history = true\n\
+         [namespaces.private]\nhistory_size = 5\nhistory_ttl = 60\nallow_subscribe = true\n\
+         allow_publish = true\n\
+         [namespaces.closed]\nhistory_size = 5\nhistory_ttl = 60\nallow_history = true\n",
     )
     .await;
     let mut ann = stage.connect("ann").await;
     assert_eq!(error_of(&mut ann, "history", "none:1").await, (108, "no_history".to_owned()));
     ann.publish("private:1", json!(1)).await;
     assert_eq!(error_of(&mut ann, "history", "private:1").await, denied("not_allowed"));
+    // Who may not subscribe may not read either.
+    assert_eq!(error_of(&mut ann, "history", "closed:1").await, denied("not_subscribed"));
 }
 
 #[tokio::test]
