@@ -80,10 +80,8 @@ pub(super) async fn open_http_stream(
 /// A body of at most `limit` bytes that arrives whole and in time, or the answer to any other.
 pub(super) async fn read(doors: &Doors, body: Body, limit: usize) -> Result<Bytes, Response> {
     let got = body.size_hint().exact();
-    let timing = &doors.services.timing;
-    let patience = timing.header_timeout.min(timing.auth_timeout);
     let whole = Limited::new(body, limit).collect();
-    match tokio::time::timeout(patience, whole).await {
+    match tokio::time::timeout(doors.services.timing.header_timeout, whole).await {
         Ok(Ok(whole)) => Ok(whole.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(refusal::too_large(limit, got)),
         Ok(Err(_broken)) => {
