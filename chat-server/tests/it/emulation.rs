@@ -185,7 +185,8 @@ async fn a_frame_over_the_limit_is_refused_with_the_limit() {
 
 #[tokio::test]
 async fn a_body_that_never_ends_is_not_waited_for() {
-    let stage = Stage::with(&[("AUTH_TIMEOUT_MS", "100")]).await;
+    let soon = std::time::Duration::from_millis(100);
+    let stage = Stage::with_config(|config| config.timing.header_timeout = soon).await;
     for path in ["/connection/http_stream", "/emulation"] {
         let head = http::head("POST", path, &["Content-Length: 100", "Connection: close"]);
         let answer = http::raw(stage.addresses.http, &(head + "{")).await;

@@ -1,7 +1,7 @@
 //! A server of one's own and clients that speak the protocol.
 //!
 //! [`Stage`] starts a server in this process on free ports; [`Client`] is a raw client that sends
-//! exactly what a test says, [`Binary`] the same in Protobuf, [`Stream`] one over SSE or HTTP
+//! exactly what a test says, [`binary`] has the same in Protobuf, [`stream`] one over SSE or HTTP
 //! streaming. Nothing here sleeps: every wait ends on a message or a deadline.
 
 mod binary;
@@ -27,8 +27,8 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{WebSocketStream, client_async};
 use tokio_util::task::TaskTracker;
 
-pub use self::binary::{Binary, publish, subscribe};
-pub use self::stream::{Stream, encode};
+pub use self::binary::{publish, subscribe};
+pub use self::stream::encode;
 
 /// The secret of every test server.
 pub const SECRET: &str = "a secret that only the tests of this server know";
