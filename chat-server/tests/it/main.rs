@@ -25,4 +25,5 @@ mod shutdown;
 mod shutdown_under_load;
 mod silence;
 mod slow_clients;
+mod tls;
 mod tokens;
