@@ -141,11 +141,18 @@ impl Source {
     }
 }
 
+/// For logs: what it is called, without what may open it.
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => path.display().fmt(f),
-            Self::Url { url, .. } => url.fmt(f),
+            Self::Url { url, .. } => {
+                // A query may hold an access key.
+                let mut shown = url.clone();
+                shown.set_query(None);
+                shown.set_fragment(None);
+                shown.fmt(f)
+            }
         }
     }
 }
@@ -193,18 +200,23 @@ async fn fetch_file(path: &Path, known: Option<Stamp>) -> Result<Option<Fetched>
 }
 
 async fn fetch_url(client: &Client, url: &Url) -> Result<Fetched, SourceError> {
-    let mut response = client.get(url.clone()).send().await.map_err(SourceError::Http)?;
+    let mut response = client.get(url.clone()).send().await.map_err(no_answer)?;
     if response.status() != http::StatusCode::OK {
         return Err(SourceError::Status(response.status().as_u16()));
     }
     let mut json = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(SourceError::Http)? {
+    while let Some(chunk) = response.chunk().await.map_err(no_answer)? {
         if json.len() + chunk.len() > SET_BYTES_MAX {
             return Err(SourceError::TooLong);
         }
         json.extend_from_slice(&chunk);
     }
     Ok(Fetched { ring: KeyRing::parse(&json)?, stamp: None })
+}
+
+/// The client's errors name the whole URL, and they are logged.
+fn no_answer(error: reqwest::Error) -> SourceError {
+    SourceError::Http(error.without_url())
 }
 
 #[cfg(test)]
@@ -228,5 +240,27 @@ mod tests {
             assert!(matches!(check(bad), Err(SourceError::Insecure)), "{bad}");
         }
         assert!(matches!(check("keys.json"), Err(SourceError::Url(_))));
+    }
+
+    #[tokio::test]
+    async fn what_is_logged_of_a_failed_fetch_lacks_the_query() {
+        use std::error::Error as _;
+
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        drop(taken);
+        let url = format!("http://{address}/keys?key=hunter2#hunter2");
+        let source = Source::new(&JwksSource::Url(url)).unwrap();
+        assert_eq!(source.to_string(), format!("http://{address}/keys"));
+
+        let error = source.fetch(None).await.unwrap_err();
+        let mut said = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            said.push_str(&error.to_string());
+            cause = error.source();
+        }
+        assert!(matches!(error, SourceError::Http(_)), "{said}");
+        assert!(!said.contains("hunter2"), "{said}");
     }
 }
