@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use super::{CONFIG_FILE, Environment, Fallback, Place, Section, Var};
+use super::{CONFIG_FILE, ENVIRONMENT, Environment, Fallback, Place, Section, Var};
 
 /// The document: `intro`, then one table per section; `process` is who reads the variables.
 #[must_use]
@@ -33,6 +33,7 @@ fn row(text: &mut String, process: &str, var: &Var) {
     };
     let required = match var.fallback {
         Fallback::Required { .. } => "in production",
+        _ if var.name == ENVIRONMENT.name => "in production",
         _ => "no",
     };
     let mut help = var.help.to_owned();
@@ -63,11 +64,19 @@ fn row(text: &mut String, process: &str, var: &Var) {
 }
 
 fn default(var: &Var, environment: Environment) -> String {
+    if (var.name, environment) == (ENVIRONMENT.name, Environment::Production) {
+        // What makes it production is that this is set.
+        return "none".to_owned();
+    }
     match (var.fallback, environment) {
         (Fallback::Derived(how), _) => cell(how),
+        (Fallback::DerivedEach { development, .. }, Environment::Development) => cell(development),
+        (Fallback::DerivedEach { production, .. }, Environment::Production) => cell(production),
         (Fallback::Required { development }, Environment::Development) => cell(development),
         (Fallback::Required { .. }, Environment::Production) => "none".to_owned(),
         (fallback, _) => match fallback.text(environment) {
+            // A list without entries.
+            Some("") => "none".to_owned(),
             Some(value) => format!("`{}`", cell(value)),
             None => "unset".to_owned(),
         },
@@ -81,7 +90,8 @@ fn cell(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{ENVIRONMENT, Kind};
+    use super::super::Kind;
+    use super::super::kind::Rule;
     use super::*;
 
     static KEY: Var = Var::new(
@@ -93,7 +103,22 @@ mod tests {
     .secret()
     .later("nothing reads it");
 
-    static SECTIONS: &[Section] = &[Section { title: "One", variables: &[&KEY, &ENVIRONMENT] }];
+    static LIST: Var = Var::new(
+        "LIST",
+        Kind::List(Rule { takes: "a word", accepts: |_| true, bad: "" }),
+        Fallback::Each { development: "*", production: "" },
+        "Words.",
+    );
+
+    static RATE: Var = Var::new(
+        "RATE",
+        Kind::Count { min: 0, max: 9 },
+        Fallback::DerivedEach { development: "`0`", production: "`9`, or `0` at night" },
+        "A rate.",
+    );
+
+    static SECTIONS: &[Section] =
+        &[Section { title: "One", variables: &[&KEY, &ENVIRONMENT, &LIST, &RATE] }];
 
     #[test]
     fn a_row_says_where_a_secret_belongs_and_what_is_not_yet_done() {
@@ -101,6 +126,14 @@ mod tests {
         assert!(text.starts_with("# Title\n\n## One\n\n| variable"), "{text}");
         assert!(text.contains("| `KEY` or `KEY_FILE` | chat | in production | a or b | made up"));
         assert!(text.contains("A key \\| pipe. **Not yet**: read and validated now"), "{text}");
-        assert!(text.contains("`development` | `development`"), "{text}");
+    }
+
+    #[test]
+    fn the_default_of_each_environment_stands_in_its_own_column() {
+        let text = render("chat", "# Title", SECTIONS);
+        let environment = "in production | development or production | `development` | none |";
+        assert!(text.contains(environment), "{text}");
+        assert!(text.contains("each a word | `*` | none |"), "{text}");
+        assert!(text.contains("| `0` | `9`, or `0` at night |"), "{text}");
     }
 }

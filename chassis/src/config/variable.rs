@@ -34,6 +34,13 @@ pub enum Fallback {
     },
     /// Computed at start; the text says from what.
     Derived(&'static str),
+    /// Computed at start by another rule in each environment; the texts are Markdown.
+    DerivedEach {
+        /// The rule of development.
+        development: &'static str,
+        /// The rule of production.
+        production: &'static str,
+    },
     /// Nothing in production, where it must be set; the text says what development does.
     Required {
         /// What development does without it.
@@ -109,7 +116,10 @@ impl Fallback {
             (Self::Value(text), _) => Some(text),
             (Self::Each { development, .. }, Environment::Development) => Some(development),
             (Self::Each { production, .. }, Environment::Production) => Some(production),
-            (Self::Unset | Self::Derived(_) | Self::Required { .. }, _) => None,
+            (
+                Self::Unset | Self::Derived(_) | Self::DerivedEach { .. } | Self::Required { .. },
+                _,
+            ) => None,
         }
     }
 }

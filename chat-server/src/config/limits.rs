@@ -46,13 +46,19 @@ count!(
 count!(
     MAX_CONNECTIONS_PER_IP,
     0..=10_000_000,
-    Fallback::Derived("0; in production without TLS_TERMINATED_UPSTREAM 1000"),
+    Fallback::DerivedEach {
+        development: "`0`",
+        production: "`1000`; `0` with TLS_TERMINATED_UPSTREAM",
+    },
     "Connections per client address; 0 is no limit."
 );
 count!(
     CONNECT_RATE_PER_IP,
     0..=1_000_000,
-    Fallback::Derived("0; in production without TLS_TERMINATED_UPSTREAM 100"),
+    Fallback::DerivedEach {
+        development: "`0`",
+        production: "`100`; `0` with TLS_TERMINATED_UPSTREAM",
+    },
     "New connections per second and client address; 0 is no limit."
 );
 count!(
@@ -89,7 +95,8 @@ count!(
     RATE_LIMIT_PER_MINUTE,
     1..=10_000_000,
     Fallback::Value("1000"),
-    "HTTP requests and connects per minute and client, a minute's quota as burst."
+    "HTTP requests and connects per minute and client address, a minute's quota as burst. Not \
+     applied when TLS_TERMINATED_UPSTREAM is true: every client then has the proxy's address."
 );
 count!(
     DELIVERY_SHARDS,
