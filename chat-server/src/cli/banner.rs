@@ -24,6 +24,8 @@ pub struct BoundAddrs {
     pub environment: Environment,
     /// The service's version.
     pub version: String,
+    /// What to type for this program, quoted for a shell.
+    pub program: String,
 }
 
 impl BoundAddrs {
@@ -43,6 +45,7 @@ impl BoundAddrs {
             anonymous: config.auth.anonymous,
             environment: config.environment,
             version: config.version.clone(),
+            program: program(),
         }
     }
 }
@@ -62,7 +65,8 @@ pub fn render(bound: &BoundAddrs) -> String {
     let connect = if bound.anonymous {
         "{\"id\":1,\"connect\":{}}".to_owned()
     } else {
-        "{\"id\":1,\"connect\":{\"token\":\"'$(chat-server token --user me)$'\"}}".to_owned()
+        let token = format!("{} token --user me", bound.program);
+        format!("{{\"id\":1,\"connect\":{{\"token\":\"'$({token})$'\"}}}}")
     };
     let stream = format!("{http}://{door}/connection/http_stream");
     let mut text = String::new();
@@ -91,6 +95,23 @@ pub fn render(bound: &BoundAddrs) -> String {
     text
 }
 
+/// Where this program lies: it is rarely in the path of those who build it.
+fn program() -> String {
+    match std::env::current_exe() {
+        Ok(path) => quoted(&path.to_string_lossy()),
+        Err(_unknown) => "chat-server".to_owned(),
+    }
+}
+
+/// One word of a shell.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
+    match word.chars().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
 /// An address one can connect to: the unspecified one is a place to listen only.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let host = match address.ip() {
@@ -114,6 +135,7 @@ mod tests {
             anonymous: true,
             environment: Environment::Development,
             version: "1.2.3".to_owned(),
+            program: quoted("/srv/veza/chat-server"),
         }
     }
 
@@ -137,8 +159,14 @@ mod tests {
     #[test]
     fn where_a_token_is_needed_the_line_makes_one() {
         let text = render(&BoundAddrs { anonymous: false, tls: true, metrics: None, ..bound() });
-        assert!(text.contains("$(chat-server token --user me)"), "{text}");
+        assert!(text.contains("$(/srv/veza/chat-server token --user me)"), "{text}");
         assert!(text.contains("curl -sNk https://127.0.0.1:8080/"), "{text}");
         assert!(text.contains("metrics      off"), "{text}");
+    }
+
+    #[test]
+    fn the_path_of_the_program_is_one_word() {
+        assert_eq!(quoted("/a b/it's"), r"'/a b/it'\''s'");
+        assert!(program().ends_with(|c: char| c.is_ascii_alphanumeric() || c == '\''));
     }
 }
