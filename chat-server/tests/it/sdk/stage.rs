@@ -21,14 +21,9 @@ const PROXIES: [&str; 2] = ["recovery", "leaving"];
 
 const CHANNELS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sdk/channels.toml");
 
-/// The themes of a program share an address and hurry: what would hold back one client in a hurry
-/// is tested elsewhere.
-const VARIABLES: [(&str, &str); 4] = [
-    ("CHANNELS_FILE", CHANNELS),
-    ("COMMAND_RATE", "1000"),
-    ("MAX_MESSAGE_RATE", "1000"),
-    ("RATE_LIMIT_PER_MINUTE", "1000000"),
-];
+/// All clients of a program share an address; every other limit is the default.
+const VARIABLES: [(&str, &str); 2] =
+    [("CHANNELS_FILE", CHANNELS), ("RATE_LIMIT_PER_MINUTE", "1000000")];
 
 /// The strict server lets nobody in without a token, and asks often whether somebody is there: as
 /// often as a program on a busy machine can be sure to answer.
