@@ -72,10 +72,8 @@ async fn admit(State(doors): State<Doors>, request: Request<Body>, next: Next) -
     if !is_welcome(&doors.cors, &request) {
         return refusal::origin();
     }
-    if let Some(requests) = &doors.requests
-        && let Err(wait) = requests.check(&peer.client())
-    {
-        return refusal::too_many_requests(wait, doors.services.limits.requests_per_minute);
+    if opens && let Err(refused) = doors.count_request(&peer) {
+        return *refused;
     }
     next.run(request).await
 }
@@ -93,6 +91,15 @@ fn is_welcome(cors: &Cors, request: &Request<Body>) -> bool {
 }
 
 impl Doors {
+    /// One more request of a client. Commands of a session have limits of their own: only what
+    /// opens or misses one is counted.
+    fn count_request(&self, peer: &Peer) -> Result<(), Box<Response>> {
+        let Some(requests) = &self.requests else { return Ok(()) };
+        let limit = self.services.limits.requests_per_minute;
+        let counted = requests.check(&peer.client());
+        counted.map_err(|wait| Box::new(refusal::too_many_requests(wait, limit)))
+    }
+
     /// One HTTP/2 connection may carry many sessions, so slots of connections are not enough.
     fn is_full(&self) -> bool {
         self.services.registry.count() >= self.services.limits.connections_max

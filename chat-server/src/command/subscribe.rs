@@ -18,7 +18,10 @@ use crate::protocol::{
 /// Publications of the first recovery page.
 const PAGE_PUBLICATIONS_MAX: usize = 256;
 
-/// Bytes of data of the first recovery page.
+/// What stands around the data of a publication in a reply: offset, time, sender.
+const ENVELOPE_BYTES: usize = 256;
+
+/// Bytes of the first recovery page.
 const PAGE_BYTES_MAX: usize = 64 * 1024;
 
 /// A client that is in a channel but hears nothing yet.
@@ -178,7 +181,7 @@ fn enter(
 fn page_len(publications: &[Publication]) -> usize {
     let mut bytes = 0;
     let fits = |publication: &&Publication| {
-        bytes += publication.data.len();
+        bytes += publication.data.len() + ENVELOPE_BYTES;
         bytes <= PAGE_BYTES_MAX
     };
     publications.iter().take(PAGE_PUBLICATIONS_MAX).take_while(fits).count()

@@ -3,16 +3,20 @@
 //! The body names the node and the session's secret; the commands go into the session's mailbox
 //! and the replies down its stream.
 
+use std::sync::Arc;
+
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use chassis::accept::Peer;
 use http::{HeaderMap, StatusCode};
 use secrecy::ExposeSecret;
 
 use super::stream::{is_protobuf, read};
 use super::{Doors, refusal};
-use crate::protocol::{Encoding, decode_emulation};
-use crate::session::registry::Directive;
+use crate::protocol::{EmulationRequest, Encoding, decode_emulation};
+use crate::session::registry::{Directive, Handle};
 
 /// A frame as a JSON text may double in length; the rest is the envelope.
 const ESCAPING: usize = 2;
@@ -20,6 +24,7 @@ const ENVELOPE_BYTES: usize = 1024;
 
 pub(super) async fn receive(
     State(doors): State<Doors>,
+    Extension(peer): Extension<Peer>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
@@ -36,15 +41,23 @@ pub(super) async fn receive(
     if request.data.len() > frame_max {
         return refusal::too_large(frame_max, Some(request.data.len() as u64));
     }
-    if request.node != *doors.services.node {
-        return refusal::problem(StatusCode::NOT_FOUND, "node", "there is no such node");
-    }
-    let secret = u128::from_str_radix(request.session.expose_secret(), 16).ok();
-    let Some(mailbox) = secret.and_then(|secret| doors.services.registry.emulated(secret)) else {
-        return refusal::problem(StatusCode::NOT_FOUND, "session", "there is no such session");
+    let mailbox = match find(&doors, &request) {
+        Ok(mailbox) => mailbox,
+        // Secrets are not to be guessed.
+        Err(missing) => return doors.count_request(&peer).map_or_else(|full| *full, |()| missing),
     };
     match mailbox.tell(Directive::Frame(request.data)) {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
         Err(_full) => refusal::mailbox_full(),
     }
+}
+
+fn find(doors: &Doors, request: &EmulationRequest) -> Result<Arc<Handle>, Response> {
+    let missing = |reason, detail| refusal::problem(StatusCode::NOT_FOUND, reason, detail);
+    if request.node != *doors.services.node {
+        return Err(missing("node", "there is no such node"));
+    }
+    let secret = u128::from_str_radix(request.session.expose_secret(), 16).ok();
+    let session = secret.and_then(|secret| doors.services.registry.emulated(secret));
+    session.ok_or_else(|| missing("session", "there is no such session"))
 }

@@ -18,7 +18,6 @@ mod hostile_sockets;
 mod limits;
 mod namespaces;
 mod presence;
-mod recovering;
 mod sdk;
 mod server_side;
 mod shutdown;
