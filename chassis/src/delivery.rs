@@ -243,3 +243,6 @@ impl Budget {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,7 +31,7 @@ pub struct Slots {
 }
 
 impl Socket {
-    pub(super) fn tcp(stream: TcpStream, ticket: Ticket) -> Self {
+    pub(crate) fn tcp(stream: TcpStream, ticket: Ticket) -> Self {
         Self { io: Io::Tcp(stream), ticket }
     }
 

@@ -44,7 +44,10 @@ pub(super) async fn receive(
     let mailbox = match find(&doors, &request) {
         Ok(mailbox) => mailbox,
         // Secrets are not to be guessed.
-        Err(missing) => return doors.count_request(&peer).map_or_else(|full| *full, |()| missing),
+        Err(missing) => {
+            let counted = doors.count_request(&peer);
+            return counted.map_or_else(|full| *full, |()| missing.into_response());
+        }
     };
     match mailbox.tell(Directive::Frame(request.data)) {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
@@ -52,12 +55,27 @@ pub(super) async fn receive(
     }
 }
 
-fn find(doors: &Doors, request: &EmulationRequest) -> Result<Arc<Handle>, Response> {
-    let missing = |reason, detail| refusal::problem(StatusCode::NOT_FOUND, reason, detail);
+/// What a request names that is not here.
+enum Missing {
+    Node,
+    Session,
+}
+
+impl IntoResponse for Missing {
+    fn into_response(self) -> Response {
+        let (reason, detail) = match self {
+            Self::Node => ("node", "there is no such node"),
+            Self::Session => ("session", "there is no such session"),
+        };
+        refusal::problem(StatusCode::NOT_FOUND, reason, detail)
+    }
+}
+
+fn find(doors: &Doors, request: &EmulationRequest) -> Result<Arc<Handle>, Missing> {
     if request.node != *doors.services.node {
-        return Err(missing("node", "there is no such node"));
+        return Err(Missing::Node);
     }
     let secret = u128::from_str_radix(request.session.expose_secret(), 16).ok();
     let session = secret.and_then(|secret| doors.services.registry.emulated(secret));
-    session.ok_or_else(|| missing("session", "there is no such session"))
+    session.ok_or(Missing::Session)
 }

@@ -37,8 +37,8 @@ struct Sealed {
 
 /// A client over WebSocket over TLS.
 struct Client {
-    write: SplitSink<WebSocketStream<TlsStream<TcpStream>>, Message>,
-    read: SplitStream<WebSocketStream<TlsStream<TcpStream>>>,
+    write: SplitSink<WebSocketStream<Box<TlsStream<TcpStream>>>, Message>,
+    read: SplitStream<WebSocketStream<Box<TlsStream<TcpStream>>>>,
 }
 
 impl Sealed {
@@ -61,7 +61,7 @@ impl Sealed {
         Self { stage, files, folder }
     }
 
-    async fn tls(&self, tcp: TcpStream) -> TlsStream<TcpStream> {
+    async fn tls(&self, tcp: TcpStream) -> Box<TlsStream<TcpStream>> {
         shake(tcp, &self.files).await.expect("the certificate is trusted")
     }
 
@@ -73,7 +73,7 @@ impl Sealed {
     async fn connect_over(&self, tcp: TcpStream, user: &str) -> Client {
         let stream = self.tls(tcp).await;
         let upgraded = client_async("wss://localhost/connection/websocket", stream);
-        let (socket, _) = deadline(upgraded).await.unwrap();
+        let (socket, _) = Box::pin(deadline(upgraded)).await.unwrap();
         let (write, read) = socket.split();
         let mut client = Client { write, read };
         client.send(&json!({ "id": 1, "connect": { "token": token(user) } })).await;
@@ -93,10 +93,11 @@ impl Sealed {
 }
 
 /// A handshake with a client that trusts one certificate.
-async fn shake(tcp: TcpStream, trusted: &SelfSigned) -> std::io::Result<TlsStream<TcpStream>> {
-    let connector = TlsConnector::from(client_config(&[trusted.der.clone()], &[ALPN_HTTP_1_1]));
+async fn shake(tcp: TcpStream, trusted: &SelfSigned) -> std::io::Result<Box<TlsStream<TcpStream>>> {
+    let config = client_config(std::slice::from_ref(&trusted.der), &[ALPN_HTTP_1_1]);
+    let connector = TlsConnector::from(config);
     let name = ServerName::try_from("localhost").unwrap();
-    deadline(connector.connect(name, tcp)).await
+    Box::pin(deadline(connector.connect(name, tcp))).await.map(Box::new)
 }
 
 impl Client {
@@ -348,7 +349,7 @@ async fn a_command_in_the_same_record_as_the_upgrade_is_answered() {
 #[tokio::test]
 async fn http_2_carries_requests_and_streams() {
     let sealed = Sealed::start().await;
-    let config = client_config(&[sealed.files.der.clone()], &[ALPN_H2, ALPN_HTTP_1_1]);
+    let config = client_config(std::slice::from_ref(&sealed.files.der), &[ALPN_H2, ALPN_HTTP_1_1]);
     let client = reqwest::Client::builder()
         .tls_backend_preconfigured(Arc::unwrap_or_clone(config))
         .build()
