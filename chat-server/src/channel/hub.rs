@@ -162,3 +162,65 @@ fn epoch() -> Arc<str> {
     let letter = |_| char::from(LETTERS[random.random_range(0..LETTERS.len())]);
     (0..EPOCH_LETTERS).map(letter).collect::<String>().into()
 }
+
+#[cfg(test)]
+mod tests {
+    use chassis::delivery::{Config, Delivered, Observer, Shed};
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+    use crate::config::Environment;
+    use crate::protocol::{Json, Publication};
+
+    struct Nobody;
+
+    impl Observer for Nobody {
+        fn delivered(&self, _: Delivered) {}
+        fn caught_up(&self, _: u64) {}
+        fn shed(&self, _: Shed) {}
+        fn failed(&self) {}
+    }
+
+    fn hub() -> Arc<Hub> {
+        let sizes = Config { shards: 1, backlog_bytes_max: 1, budget_bytes: 1 };
+        let observer: Arc<dyn Observer> = Arc::new(Nobody);
+        let delivery = Delivery::start(sizes, &observer, &TaskTracker::new());
+        let namespaces = Namespaces::load(None, Environment::Development).unwrap();
+        Hub::new(namespaces, delivery, 1 << 20)
+    }
+
+    fn lobby(hub: &Hub) -> Arc<Channel> {
+        let name = ChannelName::parse("lobby").unwrap();
+        hub.channel(&name, hub.options(&name).unwrap()).unwrap()
+    }
+
+    fn sweep(hub: &Hub) {
+        hub.parts.iter().for_each(|part| hub.sweep_part(part, Instant::now()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_epoch_outlives_a_broken_connection_and_a_channel_not_its_use() {
+        let hub = hub();
+        let epoch = lobby(&hub).epoch().clone();
+        tokio::time::advance(Duration::from_secs(59)).await;
+        sweep(&hub);
+        assert_eq!(lobby(&hub).epoch(), &epoch);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        sweep(&hub);
+        assert_eq!(hub.channels(), 0);
+        assert_ne!(lobby(&hub).epoch(), &epoch);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_channel_stays_while_it_keeps_something() {
+        let hub = hub();
+        let publication = Publication::new(Json::parse(b"1").unwrap());
+        let position = lobby(&hub).publish(publication, Instant::now());
+        tokio::time::advance(Duration::from_secs(300)).await;
+        sweep(&hub);
+        assert_eq!(lobby(&hub).top(), position);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        sweep(&hub);
+        assert_eq!(hub.channels(), 0);
+    }
+}

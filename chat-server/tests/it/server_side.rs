@@ -164,6 +164,25 @@ async fn the_feed_reaches_every_connection_of_a_person_and_is_recovered_at_conne
 }
 
 #[tokio::test]
+async fn a_feed_that_cannot_be_continued_is_said_to_be_lost() {
+    let stage = Stage::start().await;
+    let first = stage.connect("ann").await;
+    stage.control.publish("user:ann", json_of(&json!(1))).unwrap();
+    for from in [
+        json!({ "recover": true, "offset": 1, "epoch": "another" }),
+        json!({ "recover": true, "offset": 2 }),
+    ] {
+        let mut ann = stage.socket().await;
+        let subs = json!({ "user:ann": from });
+        let connect = json!({ "token": crate::harness::token("ann"), "subs": subs });
+        let feed = ann.ask("connect", connect).await["connect"]["subs"]["user:ann"].clone();
+        assert_eq!((&feed["was_recovering"], &feed["recovered"]), (&json!(true), &Value::Null));
+        assert_eq!((&feed["offset"], &feed["publications"]), (&json!(1), &Value::Null));
+    }
+    drop(first);
+}
+
+#[tokio::test]
 async fn the_server_changes_how_long_a_connection_is_good() {
     let stage = Stage::start().await;
     let (mut ann, mut bob) = (stage.connect("ann").await, stage.connect("bob").await);
