@@ -92,7 +92,7 @@ fn is_welcome(cors: &Cors, request: &Request<Body>) -> bool {
 
 impl Doors {
     /// One more request of a client. Commands of a session have limits of their own: only what
-    /// opens or misses one is counted.
+    /// opens or reaches none is counted.
     fn count_request(&self, peer: &Peer) -> Result<(), Box<Response>> {
         let Some(requests) = &self.requests else { return Ok(()) };
         let limit = self.services.limits.requests_per_minute;

@@ -172,6 +172,25 @@ async fn requests_are_counted_by_address_and_health_is_not() {
     }
 }
 
+#[tokio::test]
+async fn commands_of_a_stream_are_no_requests_but_what_reaches_no_session_is() {
+    let stage = Stage::with(&[("RATE_LIMIT_PER_MINUTE", "4")]).await;
+    let ann = stage.sse("ann").await;
+    for _ in 0..20 {
+        assert_eq!(ann.post("{}").await.status, 204);
+    }
+    for (body, status) in [
+        (json!({ "session": "0", "node": ann.node, "data": "{}" }), 404),
+        (json!({ "session": ann.session, "node": "another", "data": "{}" }), 404),
+        (json!({ "session": 1 }), 400),
+        (json!({ "session": 1 }), 429),
+        (json!({ "session": "0", "node": ann.node, "data": "{}" }), 429),
+    ] {
+        assert_eq!(ann.emulate(&body).await.status, status, "{body}");
+    }
+    assert_eq!(ann.post("{}").await.status, 204);
+}
+
 /// What an upgrade gets that is not let in.
 async fn refused_upgrade(address: SocketAddr) -> Answer {
     let key = "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==";
