@@ -1,8 +1,8 @@
 //! What can be asked of the server: one file a family, the same layer for every door.
 //!
-//! A command reads the state of a session and the services of the process and returns an
-//! [`Outcome`]; the session queues replies and changes its own state. Nothing here writes to a
-//! connection.
+//! A command reads the state of a session and the services of the process and returns what came
+//! of it, or a [`Refusal`]; the session queues replies and changes its own state. Nothing here
+//! writes to a connection.
 
 mod connect;
 mod history;

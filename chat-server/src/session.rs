@@ -127,7 +127,7 @@ impl Session {
 
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         loop {
-            // Nor can who never stops posting frames.
+            // Who never stops posting frames cannot stop the clock.
             if std::mem::take(&mut self.told)
                 && let Poll::Ready(due) = self.deadlines.poll_due(cx)
             {
@@ -140,7 +140,7 @@ impl Session {
             if let Some(inbound) = self.incoming.next() {
                 return Poll::Ready(Event::Inbound(inbound));
             }
-            // Between two reads: who never stops sending cannot stop the clock. Not before the
+            // Nor can who never stops sending: it is looked at between two reads. Not before the
             // first one, which may bring the pong that a stalled process has not seen yet.
             if std::mem::take(&mut self.heard)
                 && let Poll::Ready(due) = self.deadlines.poll_due(cx)
@@ -220,7 +220,7 @@ impl Session {
                 let now = unix_seconds();
                 let grace = deadlines::EXPIRY_GRACE.as_secs();
                 let over = |expires_at: Option<u64>| {
-                    expires_at.is_some_and(|expires_at| expires_at + grace <= now)
+                    expires_at.is_some_and(|expires_at| expires_at.saturating_add(grace) <= now)
                 };
                 if self.identity.as_ref().is_some_and(|identity| over(identity.expires_at)) {
                     return Some(End::Disconnect(DisconnectCode::ConnectionExpired));

@@ -72,7 +72,7 @@ impl Deadlines {
     /// may be over: clocks differ, so a token is taken for a while after its end.
     pub(super) fn expire_at(&mut self, unix: Option<u64>) {
         self.expiry = unix.map(|unix| {
-            let end = Duration::from_secs(unix) + EXPIRY_GRACE;
+            let end = Duration::from_secs(unix).saturating_add(EXPIRY_GRACE);
             let left = end.saturating_sub(Duration::from_millis(unix_millis()));
             // A token that is good for a century must not overflow the clock.
             Instant::now() + left.min(Duration::from_secs(365 * 24 * 3600))
