@@ -156,9 +156,10 @@ async fn the_feed_reaches_every_connection_of_a_person_and_is_recovered_at_conne
     let again = ann.ask("connect", connect).await["connect"]["subs"].clone();
     assert_eq!(again.as_object().unwrap().len(), 1, "the feed of nobody else");
     let missed = again["user:ann"]["publications"].as_array().unwrap().clone();
-    assert_eq!((missed.len(), &missed[0]["data"]), (256, &json!(2)));
+    assert_eq!(missed[0]["data"], 2);
+    assert!((200..=256).contains(&missed.len()), "a first page: {}", missed.len());
     assert_eq!(again["user:ann"]["recovered"], true);
-    for number in 258..=400 {
+    for number in missed.len() + 2..=400 {
         assert_eq!(ann.publication().await["data"], number);
     }
 }
