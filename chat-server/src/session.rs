@@ -117,6 +117,8 @@ impl Session {
     pub async fn run(mut self) {
         let end = loop {
             let event = poll_fn(|cx| self.poll_event(cx)).await;
+            // One read may bring ten thousand frames: others on this thread get their turns.
+            tokio::task::coop::consume_budget().await;
             // On the heap, so that an idle connection does not hold room for the largest command.
             if let Some(end) = Box::pin(self.on(event)).await {
                 break end;

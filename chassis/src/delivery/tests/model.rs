@@ -217,7 +217,12 @@ impl Expected {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    // A step that goes wrong may end in a deadline: shrinking it must not take for ever.
+    #![proptest_config(ProptestConfig {
+        cases: 64,
+        max_shrink_time: 60_000,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn every_member_receives_what_was_published_between_release_and_detach(
