@@ -149,8 +149,9 @@ async fn a_lag_marker_names_exactly_what_was_not_sent() {
             top = publish_to(&stage, &mut bob).await;
         }
         while known < top {
-            let push = slow.expect(|message| is_pub(message) || is_lag(message)).await;
-            if is_pub(&push) {
+            let is = |message: &Value, kind| message["push"][kind].is_object();
+            let push = slow.expect(|message| is(message, "pub") || is(message, "lag")).await;
+            if is(&push, "pub") {
                 known += 1;
                 assert_eq!(push["push"]["pub"]["offset"], known, "in order, none twice");
                 continue;
@@ -181,14 +182,6 @@ async fn fetch(client: &mut Client, epoch: &Value, from: u64, to: u64) {
         missed.iter().map(|publication| publication["offset"].as_u64().unwrap()).collect();
     assert_eq!(offsets, (from..=to).collect::<Vec<_>>());
     assert_eq!(&reply["epoch"], epoch);
-}
-
-fn is_pub(message: &Value) -> bool {
-    message["push"]["pub"].is_object()
-}
-
-fn is_lag(message: &Value) -> bool {
-    message["push"]["lag"].is_object()
 }
 
 #[tokio::test]
