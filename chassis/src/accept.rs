@@ -17,6 +17,8 @@ pub use socket::{Slots, Socket};
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use tokio_util::sync::CancellationToken;
+
 /// Who is at the other end; in the extensions of every request.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer {
@@ -26,6 +28,18 @@ pub struct Peer {
     pub tls: bool,
     /// Which slot it has.
     pub admitted: Admitted,
+}
+
+/// Drops the connection of a request, whatever it is at; in the extensions of every request. For a
+/// service that knows that nobody takes its response any more.
+#[derive(Debug, Clone, Default)]
+pub struct Hangup(CancellationToken);
+
+impl Hangup {
+    /// Drops the connection, and every other request on it.
+    pub fn now(&self) {
+        self.0.cancel();
+    }
 }
 
 impl Peer {

@@ -17,7 +17,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use axum::routing::{any, get, post};
-use chassis::accept::{Admitted, Peer};
+use chassis::accept::{Admitted, Hangup, Peer};
 use chassis::delivery::Wire;
 use chassis::rate_limit::Keyed;
 use chassis::shutdown::Shutdown;
@@ -27,10 +27,9 @@ use tracing::Instrument;
 
 use crate::command::Services;
 use crate::config::Cors;
-use crate::metrics::Transport;
 use crate::outbound::Format;
-use crate::session::Session;
 use crate::session::registry::{Directive, Handle};
+use crate::session::{Parting, Session};
 
 /// What the doors work with.
 #[derive(Debug, Clone)]
@@ -43,6 +42,15 @@ pub struct Doors {
     pub requests: Option<Arc<Keyed<IpAddr>>>,
     /// Which web pages may call.
     pub cors: Arc<Cors>,
+}
+
+/// What is behind a session's wire.
+#[derive(Debug)]
+enum Line<'a> {
+    /// A connection of its own, and what the client sent on it already.
+    Socket { early: &'a [u8] },
+    /// The response of a request on a connection that is not the session's.
+    Response { hangup: Hangup },
 }
 
 /// The routes of all doors.
@@ -105,9 +113,14 @@ impl Doors {
         self.services.registry.count() >= self.services.limits.connections_max
     }
 
-    /// Starts the session of a connection; its first frame may be at hand already.
-    fn open(&self, wire: Wire, format: Format, transport: Transport, early: &[u8]) -> Arc<Handle> {
+    /// Starts the session of a connection.
+    fn open(&self, wire: Wire, format: Format, line: Line<'_>) -> Arc<Handle> {
         let member = self.services.hub.delivery().join(wire);
+        let transport = format.transport();
+        let (early, hangup) = match line {
+            Line::Socket { early } => (early, None),
+            Line::Response { hangup } => (&[][..], Some(hangup)),
+        };
         let session = Session::new(self.services.clone(), member, format, transport, early);
         let mailbox = session.mailbox().clone();
         // Whoever says goodbye to all may not have seen this one any more.
@@ -116,10 +129,14 @@ impl Doors {
         }
         let forced = self.shutdown.forced().clone();
         let life = async move {
-            tokio::select! {
+            let parting = tokio::select! {
                 biased;
-                () = forced.cancelled() => {}
-                () = session.run() => {}
+                () = forced.cancelled() => Parting::Untaken,
+                parting = session.run() => parting,
+            };
+            // A response that nobody takes would keep its connection and the slot for ever.
+            if let (Parting::Untaken, Some(hangup)) = (parting, hangup) {
+                hangup.now();
             }
         };
         let span = tracing::debug_span!("session", transport = ?transport);

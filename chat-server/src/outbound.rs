@@ -7,6 +7,7 @@
 use bytes::Bytes;
 use chassis::websocket::frame::{self, HEADER_BYTES_MAX, Opcode};
 
+use crate::metrics::Transport;
 use crate::protocol::{
     DisconnectCode, Encoding, Push, Reply, encode_ping, encode_push, encode_reply,
 };
@@ -51,6 +52,16 @@ impl Format {
         match self {
             Self::WebSocketJson | Self::SseJson | Self::StreamJson => Encoding::Json,
             Self::WebSocketProtobuf | Self::StreamProtobuf => Encoding::Protobuf,
+        }
+    }
+
+    /// How it is counted.
+    #[must_use]
+    pub const fn transport(self) -> Transport {
+        match self {
+            Self::WebSocketJson | Self::WebSocketProtobuf => Transport::Websocket,
+            Self::SseJson => Transport::Sse,
+            Self::StreamJson | Self::StreamProtobuf => Transport::HttpStream,
         }
     }
 

@@ -24,6 +24,7 @@ use tokio::time::Instant;
 
 use deadlines::{Deadlines, Due};
 use end::End;
+pub use end::Parting;
 use inbound::{Inbound, Incoming};
 use registry::{Directive, Registered};
 pub use subs::{MadeBy, Sub, Subs};
@@ -114,7 +115,7 @@ impl Session {
     }
 
     /// Lives until the client goes or must go.
-    pub async fn run(mut self) {
+    pub async fn run(mut self) -> Parting {
         let end = loop {
             let event = poll_fn(|cx| self.poll_event(cx)).await;
             // One read may bring ten thousand frames: others on this thread get their turns.
@@ -124,7 +125,7 @@ impl Session {
                 break end;
             }
         };
-        Box::pin(self.finish(end)).await;
+        Box::pin(self.finish(end)).await
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
@@ -272,18 +273,23 @@ impl Session {
     }
 
     /// Leaves every channel, says goodbye, and waits briefly for the client to go.
-    async fn finish(self, end: End) {
+    async fn finish(self, end: End) -> Parting {
         let end = if self.member.was_cut() { End::Cut } else { end };
         self.services.metrics.disconnected(end.label());
         tracing::debug!(?end, "session ended");
-        if end.is_final() {
-            return;
+        match end {
+            End::Gone => return Parting::Taken,
+            End::Cut => return Parting::Untaken,
+            _ => {}
         }
         self.subs.end(&self.member);
         drop(self.identity);
         // Who comes back while this client is waited for is not one connection too many.
         drop(self.registered);
         self.member.finish(end.last_frame(self.format).unwrap_or_else(Bytes::new));
-        end::wait_for_peer(&self.member, self.format).await;
+        match end::wait_for_peer(&self.member, self.format).await {
+            Parting::Taken if end.is_of_deaf() => Parting::Untaken,
+            parting => parting,
+        }
     }
 }

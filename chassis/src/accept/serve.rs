@@ -27,7 +27,7 @@ use tower::ServiceExt;
 use tracing::Instrument;
 
 use super::admission::{Admission, Ticket};
-use super::{Admitted, Peer, Socket, client};
+use super::{Admitted, Hangup, Peer, Socket, client};
 
 /// Spare slots of each listener: health checks of a few monitors and the 503s of a flood.
 const SPARE_SLOTS: usize = 64;
@@ -157,10 +157,13 @@ impl Server {
     async fn http(self, socket: Socket, peer: Peer) {
         let (router, seen) = (self.router, Arc::new(AtomicBool::new(false)));
         let flag = seen.clone();
+        let hangup = Hangup::default();
+        let given = hangup.clone();
         let service = service_fn(move |request: Request<Incoming>| {
             flag.store(true, Ordering::Relaxed);
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(peer);
+            request.extensions_mut().insert(given.clone());
             router.clone().oneshot(request)
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -191,6 +194,7 @@ impl Server {
                     }
                     return;
                 }
+                () = hangup.0.cancelled() => return tracing::debug!("connection was hung up"),
                 () = self.stop.cancelled(), if !stopping => {
                     stopping = true;
                     connection.as_mut().graceful_shutdown();

@@ -7,10 +7,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use axum::Extension;
 use axum::body::{Body, HttpBody};
 use axum::extract::{Query, State};
 use axum::response::Response;
 use bytes::Bytes;
+use chassis::accept::Hangup;
 use chassis::delivery::Wire;
 use futures_util::Stream;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -19,8 +21,7 @@ use serde::Deserialize;
 use tokio::io::DuplexStream;
 use tokio_util::io::ReaderStream;
 
-use super::{Doors, refusal};
-use crate::metrics::Transport;
+use super::{Doors, Line, refusal};
 use crate::outbound::Format;
 use crate::session::registry::{Directive, Handle};
 
@@ -42,6 +43,7 @@ struct Downstream {
 /// `GET /connection/sse?cf_connect=<connect command>`.
 pub(super) async fn open_sse(
     State(doors): State<Doors>,
+    Extension(hangup): Extension<Hangup>,
     Query(parameters): Query<Parameters>,
 ) -> Response {
     let limit = doors.services.limits.frame_bytes_max;
@@ -50,16 +52,14 @@ pub(super) async fn open_sse(
         Some(connect) if connect.len() > limit => {
             refusal::too_large(limit, Some(connect.len() as u64))
         }
-        Some(connect) => {
-            let first = Bytes::from(connect);
-            respond(&doors, first, Format::SseJson, Transport::Sse, "text/event-stream")
-        }
+        Some(connect) => respond(&doors, Bytes::from(connect), Format::SseJson, hangup),
     }
 }
 
 /// `POST /connection/http_stream` with the connect command as its body.
 pub(super) async fn open_http_stream(
     State(doors): State<Doors>,
+    Extension(hangup): Extension<Hangup>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
@@ -70,11 +70,11 @@ pub(super) async fn open_http_stream(
     if first.is_empty() {
         return missing_connect("the body must be a connect command");
     }
-    let (format, kind) = match is_protobuf(&headers) {
-        true => (Format::StreamProtobuf, "application/octet-stream"),
-        false => (Format::StreamJson, "application/json"),
+    let format = match is_protobuf(&headers) {
+        true => Format::StreamProtobuf,
+        false => Format::StreamJson,
     };
-    respond(&doors, first, format, Transport::HttpStream, kind)
+    respond(&doors, first, format, hangup)
 }
 
 /// A body of at most `limit` bytes that arrives whole and in time, or the answer to any other.
@@ -99,15 +99,14 @@ pub(super) fn is_protobuf(headers: &HeaderMap) -> bool {
     kind.is_some_and(|kind| kind.starts_with("application/octet-stream"))
 }
 
-fn respond(
-    doors: &Doors,
-    first: Bytes,
-    format: Format,
-    transport: Transport,
-    content_type: &'static str,
-) -> Response {
+fn respond(doors: &Doors, first: Bytes, format: Format, hangup: Hangup) -> Response {
+    let content_type = match format {
+        Format::SseJson => "text/event-stream",
+        Format::StreamJson => "application/json",
+        _ => "application/octet-stream",
+    };
     let (wire, down) = Wire::pipe(PIPE_BYTES);
-    let mailbox = doors.open(wire, format, transport, &[]);
+    let mailbox = doors.open(wire, format, Line::Response { hangup });
     if mailbox.tell(Directive::Frame(first)).is_err() {
         return refusal::mailbox_full();
     }

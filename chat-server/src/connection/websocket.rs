@@ -7,8 +7,7 @@ use chassis::delivery::Wire;
 use chassis::websocket::accept;
 use http::{Request, Uri};
 
-use super::Doors;
-use crate::metrics::Transport;
+use super::{Doors, Line};
 use crate::outbound::Format;
 
 /// The subprotocol of the binary encoding.
@@ -28,7 +27,7 @@ pub(super) async fn open(State(doors): State<Doors>, mut request: Request<Body>)
     tasks.spawn(async move {
         match upgrade.into_socket().await {
             Ok((socket, early)) => {
-                doors.open(Wire::from(socket), format, Transport::Websocket, &early);
+                doors.open(Wire::from(socket), format, Line::Socket { early: &early });
             }
             Err(error) => tracing::debug!(%error, "upgrade failed"),
         }

@@ -35,6 +35,15 @@ pub(super) enum End {
     Cut,
 }
 
+/// Whether a client took what it was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parting {
+    /// All of it, or it went by itself.
+    Taken,
+    /// Its connection takes nothing more: waiting for it would be for ever.
+    Untaken,
+}
+
 impl End {
     /// How it is counted.
     pub(super) fn label(self) -> Ending {
@@ -47,9 +56,9 @@ impl End {
         }
     }
 
-    /// True when there is nobody left to tell.
-    pub(super) fn is_final(self) -> bool {
-        matches!(self, Self::Gone | Self::Cut)
+    /// True when the client does not seem to hear us.
+    pub(super) fn is_of_deaf(self) -> bool {
+        matches!(self, Self::Disconnect(DisconnectCode::NoPong | DisconnectCode::Slow))
     }
 
     pub(super) fn last_frame(self, format: Format) -> Option<Bytes> {
@@ -77,15 +86,17 @@ fn words(code: u16) -> &'static str {
 
 /// Waits until the client has taken its last bytes, then until it has closed: what is sent to a
 /// socket that is closed over unread data is lost to a reset.
-pub(super) async fn wait_for_peer(member: &Member, format: Format) {
+pub(super) async fn wait_for_peer(member: &Member, format: Format) -> Parting {
     if tokio::time::timeout(FLUSH_TIMEOUT, member.drained(0)).await.is_err() {
-        return tracing::debug!("the client did not take its last bytes in time");
+        tracing::debug!("the client did not take its last bytes in time");
+        return Parting::Untaken;
     }
     if format.is_emulated() {
-        return;
+        return Parting::Taken;
     }
     let gone = async { while let Ok(Received::Bytes) = member.read(&mut |_| ()).await {} };
     if tokio::time::timeout(PEER_TIMEOUT, gone).await.is_err() {
         tracing::debug!("the client did not close in time");
     }
+    Parting::Taken
 }

@@ -252,6 +252,14 @@ async fn a_stream_that_is_not_read_is_given_up() {
     })
     .await;
     assert_eq!(ann.post("{}").await.status, 404);
+    // Nor does its connection keep a slot, though the client never reads and never closes.
+    eventually("the connection is gone", async || {
+        let health = http::get(stage.addresses.http, "/health", &[]).await;
+        let health: Value = serde_json::from_str(&health.body).unwrap();
+        health["connections"] == 1
+    })
+    .await;
+    drop(ann);
 }
 
 #[tokio::test]
