@@ -3,7 +3,7 @@
 .PHONY: run test lint deny fmt docs fuzz bench
 
 run: ## Build and start the servers on embedded defaults.
-	@cargo build --quiet --bin chat-server && exec ./target/debug/chat-server
+	@cargo build --bin chat-server && exec ./target/debug/chat-server
 
 test: ## Set up what the tests need, then format, lint, documentation and tests.
 	@ops/dev/test.sh
