@@ -168,7 +168,7 @@ impl Session {
                         sub.subscription.end(&self.member);
                         self.expiry_changed();
                     }
-                    // It succeeds, for SDKs take an error for a broken connection; but not for ever.
+                    // It succeeds, for SDKs take an error for a broken connection, but it counts.
                     None => self.count_error()?,
                 }
                 ReplyBody::Unsubscribe
