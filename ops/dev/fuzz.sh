@@ -8,10 +8,15 @@ export PATH="$PWD/.local/bin:$PATH"
 command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --locked --quiet --root .local
 
 cargo fuzz build -s none
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
 for target in $(cargo fuzz list); do
-    echo "fuzz $target for $seconds s"
     mkdir -p "fuzz/corpus/$target" "fuzz/seeds/$target"
-    cargo fuzz run -s none "$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -- \
-        -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=10 -print_final_stats=1 \
-        2>&1 | tail -n 8
+    if ! cargo fuzz run -s none "$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -- \
+        -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=10 >"$log" 2>&1; then
+        tail -n 60 "$log"
+        echo "fuzz $target: FAILED"
+        exit 1
+    fi
+    echo "fuzz $target: $(grep -E '^Done ' "$log")"
 done
