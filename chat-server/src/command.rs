@@ -126,8 +126,8 @@ impl Services {
     /// The quota of all other commands of one connection.
     #[must_use]
     pub fn command_quota(&self) -> Quota {
-        let rate = at_least_one(self.limits.command_rate);
-        Quota::per_second(rate).with_burst(rate.saturating_mul(at_least_one(COMMAND_BURST_SECONDS)))
+        let rate = self.limits.command_rate;
+        quota(rate, rate.saturating_mul(COMMAND_BURST_SECONDS))
     }
 
     /// One publish of a caller; people share their quota over connections, `anonymous` does not.
@@ -174,7 +174,7 @@ impl Caller<'_> {
             return Ok(());
         }
         let reason = if allowed { "not_subscribed" } else { "not_allowed" };
-        Err(ErrorReply::new(ErrorCode::PermissionDenied).with_reason(reason).into())
+        Err(subscribe::denied(reason).into())
     }
 }
 
@@ -212,6 +212,7 @@ pub(crate) fn quota(per_second: u32, burst: u32) -> Quota {
     Quota::per_second(at_least_one(per_second)).with_burst(at_least_one(burst))
 }
 
-fn at_least_one(count: u32) -> NonZeroU32 {
+/// A limit of none would be no server: one is the least.
+pub(crate) fn at_least_one(count: u32) -> NonZeroU32 {
     NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN)
 }

@@ -9,7 +9,6 @@ mod ports;
 mod routes;
 
 use std::io::{IsTerminal, Write};
-use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use std::time::Duration;
@@ -30,8 +29,8 @@ use routes::Routes;
 
 use crate::channel::{self, Hub, Namespaces};
 use crate::cli::banner::{self, BoundAddrs};
-use crate::command::Services;
-use crate::config::{AuthConfig, Config};
+use crate::command::{Services, at_least_one};
+use crate::config::Config;
 use crate::control::Control;
 use crate::metrics::{Metrics, Shed};
 use crate::session::registry::Registry;
@@ -97,11 +96,8 @@ impl Server {
     /// What cannot be used, by its variable or file.
     pub fn bind(config: Config, telemetry: telemetry::Handles) -> Result<Self, Error> {
         let namespaces = Namespaces::load(config.channels_file.as_deref(), config.environment)?;
-        let verifier = Verifier::new(keys(&config.auth))?;
-        let tls = config.tls.as_ref().map(|files| {
-            tls::Acceptor::load(tls::Config { cert: files.cert.clone(), key: files.key.clone() })
-        });
-        let tls = tls.transpose()?;
+        let verifier = Verifier::new((&config.auth).into())?;
+        let tls = config.tls.as_ref().map(|files| tls::Acceptor::load(files.into())).transpose()?;
         let ports = Ports::bind(&config)?;
         let metrics = Arc::new(telemetry.register(Metrics::register));
         let background = TaskTracker::new();
@@ -120,7 +116,6 @@ impl Server {
             connections_per_ip: limits.connections_per_ip,
             connect_rate_per_ip: limits.connect_rate_per_ip,
         });
-        let rate = NonZeroU32::new(limits.message_rate).unwrap_or(NonZeroU32::MIN);
         let share = limits.memory_limit_bytes / HISTORY_SHARE;
         let history_bytes_max = usize::try_from(share).unwrap_or(usize::MAX);
         let services = Arc::new(Services {
@@ -132,7 +127,7 @@ impl Server {
             anonymous: config.auth.anonymous,
             node: uuid::Uuid::new_v4().to_string().into(),
             version: config.version.as_str().into(),
-            message_rate: Keyed::new(Quota::per_second(rate)),
+            message_rate: Keyed::new(Quota::per_second(at_least_one(limits.message_rate))),
             metrics,
         });
         Ok(Self { config, telemetry, services, admission, ports, tls, shutdown, background })
@@ -251,17 +246,6 @@ pub async fn run(config: Config, telemetry: telemetry::Handles) -> Result<(), Er
     let report = server.run().await;
     tracing::info!(told = report.told, forced = report.forced, "stopped");
     Ok(())
-}
-
-fn keys(config: &AuthConfig) -> auth::Config {
-    let secrets = std::iter::once(config.secret.clone()).chain(config.secret_previous.clone());
-    auth::Config {
-        secrets: secrets.collect(),
-        jwks: config.jwks.clone(),
-        issuer: config.issuer.clone(),
-        audience: config.audience.clone(),
-        exp_required: config.exp_required,
-    }
 }
 
 /// Delivery's reports become metrics.

@@ -132,12 +132,6 @@ impl Decoder {
         Ok(())
     }
 
-    /// True between messages: nothing unfinished is held.
-    #[must_use]
-    pub fn is_idle(&self) -> bool {
-        self.carry.is_empty() && self.fragmented.is_none()
-    }
-
     fn frames(
         &mut self,
         bytes: &mut [u8],
@@ -371,7 +365,7 @@ mod tests {
         for byte in masked(0x81, b"byte by byte", [1, 2, 3, 4]) {
             decoder.feed(&mut [byte], |_| ()).unwrap();
         }
-        assert!(decoder.is_idle());
+        assert!(decoder.carry.is_empty() && decoder.fragmented.is_none());
         assert_eq!(decoder.carry.capacity() + decoder.message.capacity(), 0);
     }
 

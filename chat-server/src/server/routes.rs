@@ -1,6 +1,5 @@
 //! What each port serves.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use http::{HeaderValue, Method, header};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::Server;
+use crate::command::at_least_one;
 use crate::config::{Cors, Origins};
 use crate::connection::{self, Doors};
 
@@ -32,8 +32,7 @@ pub(super) struct Routes {
 impl Routes {
     pub(super) fn of(server: &Server) -> Self {
         let Server { config, services, admission, shutdown, telemetry, .. } = server;
-        let per_minute = NonZeroU32::new(config.limits.requests_per_minute);
-        let quota = Quota::per_minute(per_minute.unwrap_or(NonZeroU32::MIN));
+        let quota = Quota::per_minute(at_least_one(config.limits.requests_per_minute));
         let doors = connection::router(Doors {
             services: services.clone(),
             shutdown: shutdown.clone(),
