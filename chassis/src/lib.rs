@@ -8,6 +8,7 @@ pub mod auth;
 pub mod config;
 pub mod delivery;
 pub mod ops;
+pub mod postgres;
 pub mod rate_limit;
 pub mod runtime;
 pub mod shutdown;

@@ -4,11 +4,15 @@
 //! of it, or a [`Refusal`]; the session queues replies and changes its own state. Nothing here
 //! writes to a connection.
 
+mod authority;
 mod connect;
+mod fields;
 mod history;
 mod presence;
 mod publish;
 mod refresh;
+mod refusal;
+mod rpc;
 mod subscribe;
 
 use std::num::NonZeroU32;
@@ -20,19 +24,23 @@ use chassis::rate_limit::{Bucket, Keyed, Quota, RetryAfter};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
+pub use authority::Authority;
 pub use connect::{Connected, connect};
 pub use history::history;
 pub use presence::{presence, presence_stats};
 pub use publish::{Post, publish, typing};
 pub use refresh::{Renewal, refresh, sub_refresh};
+pub use rpc::rpc;
 pub use subscribe::{Entered, enter_for_server, subscribe};
 
 use crate::channel::{ChannelName, Hub, InvalidName, Options};
 use crate::config::{Limits, Timing};
+use crate::fanout::Fanout;
 use crate::metrics::Metrics;
 use crate::protocol::{ClientInfo, DisconnectCode, ErrorCode, ErrorReply};
 use crate::session::Subs;
 use crate::session::registry::Registry;
+use crate::store::{Committer, Store};
 
 /// How long a key source may take: SDKs give up after five seconds.
 const VERIFY_TIMEOUT: Duration = Duration::from_millis(3500);
@@ -45,6 +53,14 @@ const COMMAND_BURST_SECONDS: u32 = 5;
 pub struct Services {
     /// The channels.
     pub hub: Arc<Hub>,
+    /// Rooms, and what is said in them.
+    pub store: Arc<Store>,
+    /// The writer of messages.
+    pub committer: Arc<Committer>,
+    /// What people are in rooms.
+    pub authority: Authority,
+    /// How what is committed gets to everyone.
+    pub fanout: Arc<Fanout>,
     /// The sessions.
     pub registry: Arc<Registry>,
     /// Who verifies tokens.

@@ -11,6 +11,7 @@ pub mod auth;
 pub mod limits;
 pub mod network;
 pub mod planned;
+pub mod store;
 pub mod timing;
 
 use std::net::IpAddr;
@@ -27,6 +28,8 @@ pub use chassis::config::Environment;
 pub use limits::Limits;
 pub use network::{Cors, Origins, TlsFiles};
 pub use timing::Timing;
+
+use crate::store::Settings;
 
 /// What the service calls itself.
 pub static SERVICE_NAME: Var = Var::new(
@@ -72,6 +75,7 @@ pub static TABLE: &[Section] = &[
     auth::SECTION,
     limits::SECTION,
     timing::SECTION,
+    store::SECTION,
     runtime::SECTION,
     telemetry::SECTION,
     planned::SECTION,
@@ -116,6 +120,8 @@ pub struct Config {
     pub runtime: runtime::Config,
     /// Logs and metrics.
     pub telemetry: telemetry::Config,
+    /// Where rooms live.
+    pub store: Settings,
     /// What the server makes itself, `DATA_DIR`.
     pub data_dir: PathBuf,
     /// What an operator should know although the server starts.
@@ -174,6 +180,7 @@ impl Config {
             memory_limit_bytes: limits.memory_limit_bytes,
         };
         planned::read(reader);
+        let data_dir: PathBuf = reader.get(&DATA_DIR);
         Self {
             environment: reader.environment(),
             service_name,
@@ -193,7 +200,8 @@ impl Config {
             cors: network.cors,
             runtime: runtime::Config::read(reader),
             telemetry: telemetry::Config::read(reader, identity),
-            data_dir: reader.get(&DATA_DIR),
+            store: store::read(reader, &data_dir),
+            data_dir,
             warnings: Vec::new(),
         }
     }

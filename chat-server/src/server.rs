@@ -1,7 +1,7 @@
 //! Assembly: what is built in which order, how it serves, and how it goes.
 //!
 //! Order: everything that can be refused is checked before a port is bound (namespaces, keys,
-//! certificates), then all ports are bound, then tasks start, so a server that starts half does
+//! certificates, the database), then all ports are bound, then tasks start, so a server that starts half does
 //! not exist. [`Server::run`] serves until the shutdown and ends when everyone is told.
 
 mod farewell;
@@ -29,11 +29,13 @@ use routes::Routes;
 
 use crate::channel::{self, Hub, Namespaces};
 use crate::cli::banner::{self, BoundAddrs};
-use crate::command::{Services, at_least_one};
+use crate::command::{Authority, Services, at_least_one};
 use crate::config::Config;
 use crate::control::Control;
+use crate::fanout::Fanout;
 use crate::metrics::{Metrics, Shed};
 use crate::session::registry::Registry;
+use crate::store::{self, Committer, Store};
 
 /// Connections to the metrics port: scrapers and people with a profiler.
 const OPERATORS: accept::Limits =
@@ -68,6 +70,9 @@ pub enum Error {
     /// The channels file.
     #[error(transparent)]
     Channels(#[from] channel::LoadError),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] store::OpenError),
     /// The keys.
     #[error("tokens cannot be verified: {0}")]
     Auth(#[from] auth::Error),
@@ -94,10 +99,11 @@ impl Server {
     ///
     /// # Errors
     /// What cannot be used, by its variable or file.
-    pub fn bind(config: Config, telemetry: telemetry::Handles) -> Result<Self, Error> {
+    pub async fn bind(config: Config, telemetry: telemetry::Handles) -> Result<Self, Error> {
         let namespaces = Namespaces::load(config.channels_file.as_deref(), config.environment)?;
         let verifier = Verifier::new((&config.auth).into())?;
         let tls = config.tls.as_ref().map(|files| tls::Acceptor::load(files.into())).transpose()?;
+        let store = Store::open(&config.store).await?;
         let ports = Ports::bind(&config)?;
         let metrics = Arc::new(telemetry.register(Metrics::register));
         let background = TaskTracker::new();
@@ -118,8 +124,16 @@ impl Server {
         });
         let share = limits.memory_limit_bytes / HISTORY_SHARE;
         let history_bytes_max = usize::try_from(share).unwrap_or(usize::MAX);
+        let hub = Hub::new(namespaces, delivery, history_bytes_max);
+        let fanout = Fanout::new(hub.clone(), store.clone(), background.clone());
+        let publish = fanout.clone();
+        let publish = Arc::new(move |published| publish.publish(published));
         let services = Arc::new(Services {
-            hub: Hub::new(namespaces, delivery, history_bytes_max),
+            committer: Committer::start(store.clone(), publish, &background),
+            authority: Authority::new(store.clone()),
+            fanout,
+            store,
+            hub,
             registry: Arc::new(Registry::default()),
             verifier,
             limits: limits.clone(),
@@ -240,7 +254,7 @@ pub async fn run(config: Config, telemetry: telemetry::Handles) -> Result<(), Er
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let server = Server::bind(config, telemetry)?;
+    let server = Server::bind(config, telemetry).await?;
     let _signals = server.shutdown.listen().map_err(Error::Signals)?;
     server.introduce();
     let report = server.run().await;

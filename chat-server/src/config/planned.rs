@@ -9,38 +9,9 @@ use chassis::config::{Fallback, Kind, Problem, Reader, Section, Var, secret};
 
 use super::auth;
 
-const STORE: &str = "messages are kept in memory, rooms and their database come later";
 const BUS: &str = "this version runs on one node, its bus is in-process";
 const GRPC: &str = "the gRPC door comes later";
 const TRACES: &str = "traces come later";
-
-/// Where messages will be stored.
-pub static DATABASE_URL: Var = Var::new(
-    "DATABASE_URL",
-    Kind::Url(&["postgres", "postgresql"]),
-    Fallback::Unset,
-    "The database of durable rooms.",
-)
-.secret()
-.later(STORE);
-
-/// Database connections.
-pub static DATABASE_POOL_SIZE: Var = Var::new(
-    "DATABASE_POOL_SIZE",
-    Kind::Count { min: 1, max: 10_000 },
-    Fallback::Value("100"),
-    "Database connections of this process.",
-)
-.later(STORE);
-
-/// How long a query may take.
-pub static DATABASE_TIMEOUT_MS: Var = Var::new(
-    "DATABASE_TIMEOUT_MS",
-    Kind::Amount { unit: Unit::Millis, min: 1, max: 600_000 },
-    Fallback::Value("5000"),
-    "How long a database call may take.",
-)
-.later(STORE);
 
 /// Where nodes will meet.
 pub static REDIS_URL: Var = Var::new(
@@ -140,9 +111,6 @@ pub static E2E_ENCRYPTION: Var = Var::new(
 pub const SECTION: Section = Section {
     title: "Not yet at work",
     variables: &[
-        &DATABASE_URL,
-        &DATABASE_POOL_SIZE,
-        &DATABASE_TIMEOUT_MS,
         &REDIS_URL,
         &REDIS_POOL_SIZE,
         &REDIS_TTL_DEFAULT,

@@ -189,9 +189,9 @@ impl Session {
                 }
                 return Ok(None);
             }
-            Request::Rpc { .. } => {
-                let error = ErrorReply::new(ErrorCode::NotAvailable);
-                return Err(error.with_reason("unknown_method").with_field("method").into());
+            Request::Rpc { method, data } => {
+                let data = command::rpc(services, caller, &method, data.as_ref()).await?;
+                ReplyBody::Rpc { data: Some(data) }
             }
             Request::Refresh { token } => {
                 let renewal = command::refresh(services, caller, token.as_ref()).await?;

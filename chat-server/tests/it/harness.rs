@@ -86,7 +86,7 @@ impl Stage {
         let mut config = Config::load(&Source::from_pairs(pairs)).unwrap();
         change(&mut config);
         let telemetry = Handles::detached(&config.telemetry, BUCKETS).unwrap();
-        let server = Server::bind(config, telemetry.clone()).unwrap();
+        let server = Server::bind(config, telemetry.clone()).await.unwrap();
         let (addresses, control) = (server.addresses(), server.control());
         let shutdown = server.shutdown();
         let running = TaskTracker::new().spawn(server.run());

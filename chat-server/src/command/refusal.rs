@@ -1,0 +1,68 @@
+//! The one place where an error of the store becomes words for a client.
+
+use std::time::Duration;
+
+use super::{Refusal, unix_millis};
+use crate::protocol::{ErrorCode, ErrorReply};
+use crate::room::Denied;
+use crate::store::{Conflict, Error};
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Unavailable { reason, retry_after } => {
+                let error = ErrorReply::new(ErrorCode::StoreUnavailable).with_reason(reason);
+                error.with_retry_after_ms(millis(retry_after)).into()
+            }
+            Error::Denied(denied) => denied.into(),
+            Error::Missing(what) => ErrorReply::new(ErrorCode::NotFound)
+                .with_message(format!("no such {}", what.word()))
+                .with_reason("not_found")
+                .with_field(what.word())
+                .into(),
+            Error::Conflict(conflict) => conflict.into(),
+            Error::Limit { what, limit } => ErrorReply::new(ErrorCode::LimitExceeded)
+                .with_reason(what)
+                .with_limit(limit, limit + 1)
+                .into(),
+            Error::Broken(reason) => {
+                tracing::error!(reason, "the store is broken");
+                ErrorCode::Internal.into()
+            }
+            Error::Database(error) => {
+                tracing::error!(%error, "a statement failed");
+                ErrorCode::Internal.into()
+            }
+        }
+    }
+}
+
+impl From<Denied> for Refusal {
+    fn from(denied: Denied) -> Self {
+        let (code, reason) = match denied {
+            Denied::NotAMember => (ErrorCode::PermissionDenied, "not_a_member"),
+            Denied::Role { .. } => (ErrorCode::PermissionDenied, "role"),
+            Denied::RoleAboveOwn => (ErrorCode::PermissionDenied, "role_above_own"),
+            Denied::Muted { .. } => (ErrorCode::Muted, "muted"),
+            Denied::Banned { .. } => (ErrorCode::Muted, "banned"),
+            Denied::Archived => (ErrorCode::Conflict, "archived"),
+            Denied::Direct => (ErrorCode::Conflict, "direct"),
+        };
+        let error = ErrorReply::new(code).with_message(denied.to_string()).with_reason(reason);
+        match denied.ends_at() {
+            Some(until) => error.with_retry_after_ms(until.saturating_sub(unix_millis())).into(),
+            None => error.into(),
+        }
+    }
+}
+
+impl From<Conflict> for Refusal {
+    fn from(conflict: Conflict) -> Self {
+        let error = ErrorReply::new(ErrorCode::Conflict).with_reason(conflict.reason());
+        error.with_message(conflict.message()).into()
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,43 @@
+//! Where rooms live: PostgreSQL, or SQLite in the data directory.
+//!
+//! ```text
+//! sessions -> Committer -> append (one transaction for what gathered) -> outcomes
+//! commands -> Store::edit, join, ban ..  (one transaction each)       -> Change
+//! readers  -> heads, page, room, members ..
+//! ```
+//! SQL stands here and nowhere else; one method is one intent. Statements are the same for both
+//! databases unless a file says otherwise. A method that changes a room locks it first, so it
+//! decides on what is true, and returns what is to be published once it is committed. Nothing
+//! here publishes.
+//!
+//! Invariant: the offsets of a log are 1, 2, 3 .. without a hole, assigned in the transaction that
+//! writes the row.
+
+mod committer;
+mod error;
+mod event;
+mod log;
+mod migrate;
+mod monitor;
+mod open;
+mod rooms;
+mod sql;
+
+pub use committer::{Committer, Publish};
+pub use error::{Conflict, Error, Missing};
+pub use event::{Access, Amend, Appended, Change, Draft, Event, EventKind, Outcome, Published};
+pub use log::{Head, Range};
+pub use monitor::{Monitor, State};
+pub use open::{OpenError, Settings, Target};
+pub use rooms::Standing;
+
+use std::sync::Arc;
+
+/// The database of this process; shared by everything that needs it.
+#[derive(Debug)]
+pub struct Store {
+    database: sql::Database,
+    monitor: Arc<Monitor>,
+    /// The key of the hashes in `publish_keys`.
+    secret: [u8; 32],
+}
