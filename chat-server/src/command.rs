@@ -6,8 +6,10 @@
 
 mod authority;
 mod connect;
+mod enter;
 mod fields;
 mod history;
+
 mod presence;
 mod publish;
 mod refresh;
@@ -26,18 +28,21 @@ use tokio::time::Instant;
 
 pub use authority::Authority;
 pub use connect::{Connected, connect};
+pub use enter::{Entered, Entering, Start};
+pub(crate) use enter::{PAGE_PUBLICATIONS_MAX, log_between};
 pub use history::history;
 pub use presence::{presence, presence_stats};
 pub use publish::{Post, publish, typing};
 pub use refresh::{Renewal, refresh, sub_refresh};
 pub use rpc::rpc;
-pub use subscribe::{Entered, enter_for_server, subscribe};
+pub use subscribe::{enter_for_server, subscribe};
 
-use crate::channel::{ChannelName, Hub, InvalidName, Options};
+use crate::channel::{ChannelName, Hub, InvalidName, Options, Place};
 use crate::config::{Limits, Timing};
 use crate::fanout::Fanout;
 use crate::metrics::Metrics;
 use crate::protocol::{ClientInfo, DisconnectCode, ErrorCode, ErrorReply};
+use crate::room::Act;
 use crate::session::Subs;
 use crate::session::registry::Registry;
 use crate::store::{Committer, Store};
@@ -168,6 +173,24 @@ impl Services {
                 let error = ErrorReply::new(ErrorCode::UnknownChannel);
                 Err(error.with_reason("unknown_namespace").with_field("channel").into())
             }
+        }
+    }
+
+    /// May the caller do what only reads in this channel?
+    async fn may_read(
+        &self,
+        caller: Caller<'_>,
+        name: &ChannelName,
+        options: &Options,
+        allowed: bool,
+    ) -> Result<(), Refusal> {
+        match name.place() {
+            Place::Room(Some(room)) => {
+                let permit = self.authority.permit(room, &caller.info.user, Act::Read).await;
+                permit.map(|_| ()).map_err(subscribe::unknown_room)
+            }
+            Place::User(user) => caller.may(name, options, allowed && user == &*caller.info.user),
+            _ => caller.may(name, options, allowed),
         }
     }
 

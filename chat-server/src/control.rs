@@ -7,10 +7,13 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::channel::{ChannelName, Full, InvalidName};
+use crate::channel::{ChannelName, Full, InvalidName, Place};
 use crate::command::Services;
+use crate::fanout::within;
 use crate::protocol::{DisconnectCode, Json, Position, Publication, UnsubscribeCode};
+use crate::room::{LogId, MessageId};
 use crate::session::registry::Directive;
+use crate::store::{self, Access, Appended, Draft, EventKind};
 
 /// Orders to the sessions of this process; cheap to clone.
 #[derive(Debug, Clone)]
@@ -19,7 +22,7 @@ pub struct Control {
 }
 
 /// Why nothing could be published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum PublishError {
     /// The name is none.
     #[error(transparent)]
@@ -30,6 +33,9 @@ pub enum PublishError {
     /// There are too many channels.
     #[error(transparent)]
     Full(#[from] Full),
+    /// The feed cannot be written.
+    #[error(transparent)]
+    Store(#[from] store::Error),
 }
 
 impl Control {
@@ -37,14 +43,35 @@ impl Control {
         Self { services }
     }
 
-    /// Publishes on behalf of the server, in any channel; nobody is named as the sender.
+    /// Publishes on behalf of the server, in any channel but a room's, where people speak; nobody
+    /// is named as the sender. In a person's feed it is durable when this returns.
     ///
     /// # Errors
-    /// When there is no such channel.
-    pub fn publish(&self, channel: &str, data: Json) -> Result<Position, PublishError> {
+    /// When there is no such channel, or the store does not take it.
+    pub async fn publish(&self, channel: &str, data: Json) -> Result<Position, PublishError> {
         let name = ChannelName::parse(channel)?;
         let hub = &self.services.hub;
         let options = hub.options(&name).ok_or(PublishError::UnknownChannel)?;
+        match name.place() {
+            Place::Room(_) => return Err(PublishError::UnknownChannel),
+            Place::User(user) => {
+                let draft = Draft {
+                    log: LogId::of_feed(user),
+                    channel: name.shared().clone(),
+                    id: MessageId::new(),
+                    kind: EventKind::Data,
+                    sender: "".into(),
+                    idem: None,
+                    digest: 0,
+                    data,
+                    access: Access::Server,
+                    accepted: Instant::now(),
+                };
+                let Appended { offset, .. } = within(self.services.committer.append(draft)).await?;
+                return Ok(Position { offset, epoch: hub.log_epoch() });
+            }
+            _ => {}
+        }
         let channel = hub.channel(&name, options)?;
         Ok(channel.publish(Publication::new(data), Instant::now()))
     }

@@ -9,21 +9,29 @@
 //! the store. A lost last event shows no gap, so the heads of the logs that somebody listens to
 //! are compared with the store. Nothing here calls a session or a command.
 
+mod repair;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
-use crate::channel::Hub;
+pub use repair::Repair;
+
+use crate::channel::{Channel, ChannelName, Delivered, Full, Hub, Options};
 use crate::store::{self, Change, Published, Store};
 
 /// How long whoever asked waits for the store: SDKs give up after five seconds, and every command
 /// is answered within four.
-const ANSWER_TIMEOUT: Duration = Duration::from_millis(3500);
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_millis(3500);
 
 /// When to try again after that: the change may have been done meanwhile.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Channels that wait for something missing; more are found by the comparison of heads.
+const GAPS_MAX: usize = 1024;
 
 /// Publishes what the store has committed.
 #[derive(Debug)]
@@ -31,21 +39,56 @@ pub struct Fanout {
     hub: Arc<Hub>,
     store: Arc<Store>,
     tasks: TaskTracker,
+    gaps: mpsc::Sender<Arc<Channel>>,
+}
+
+/// Why a channel with a log cannot be entered.
+#[derive(Debug, thiserror::Error)]
+pub enum EnterError {
+    /// There are too many channels.
+    #[error(transparent)]
+    Full(#[from] Full),
+    /// Where its log stands cannot be asked.
+    #[error(transparent)]
+    Store(#[from] store::Error),
 }
 
 impl Fanout {
-    /// Changes run on `tasks`.
+    /// Changes run on `tasks`; what is missing is fetched by the second value, a task to be.
     #[must_use]
-    pub fn new(hub: Arc<Hub>, store: Arc<Store>, tasks: TaskTracker) -> Arc<Self> {
-        Arc::new(Self { hub, store, tasks })
+    pub fn new(hub: Arc<Hub>, store: Arc<Store>, tasks: TaskTracker) -> (Arc<Self>, Repair) {
+        let (gaps, missing) = mpsc::channel(GAPS_MAX);
+        let repair = Repair::new(hub.clone(), store.clone(), missing);
+        (Arc::new(Self { hub, store, tasks, gaps }), repair)
     }
 
     /// Puts committed events before everyone who listens.
     pub fn publish(&self, published: Vec<Published>) {
-        for Published { channel, event, .. } in published {
-            tracing::debug!(offset = event.offset, %channel, "committed");
+        for Published { channel, event, amends, accepted, .. } in published {
+            let Some(channel) = self.hub.find_log(&channel) else { continue };
+            if channel.deliver(event.publication(), amends, accepted) == Delivered::Gap
+                && self.gaps.try_send(channel).is_err()
+            {
+                tracing::warn!("many channels miss something: their heads will tell");
+            }
         }
-        let _ = &self.hub;
+    }
+
+    /// A channel that knows where its log stands. It is in the registry before it asks, so what is
+    /// committed meanwhile reaches it.
+    ///
+    /// # Errors
+    /// There are too many channels, or the store cannot be asked.
+    pub async fn open(
+        &self,
+        name: &ChannelName,
+        options: &Arc<Options>,
+    ) -> Result<Arc<Channel>, EnterError> {
+        let channel = self.hub.channel(name, options)?;
+        if let Some(log) = channel.log().filter(|_| !channel.is_based()) {
+            channel.base(&within(self.store.head(log)).await?);
+        }
+        Ok(channel)
     }
 
     /// Does a change to its end whatever becomes of the caller, and publishes what it did.
@@ -66,12 +109,21 @@ impl Fanout {
             this.publish(published);
             Ok(value)
         });
-        match tokio::time::timeout(ANSWER_TIMEOUT, task).await {
-            Ok(Ok(done)) => done,
-            Ok(Err(panicked)) => Err(store::Error::Broken(panicked.to_string())),
-            Err(_elapsed) => {
-                Err(store::Error::Unavailable { reason: "store_timeout", retry_after: RETRY_AFTER })
-            }
+        match within(async { Ok(task.await) }).await? {
+            Ok(done) => done,
+            Err(panicked) => Err(store::Error::Broken(panicked.to_string())),
+        }
+    }
+}
+
+/// What the store says, or that it says nothing in time.
+pub(crate) async fn within<T>(
+    answer: impl Future<Output = Result<T, store::Error>>,
+) -> Result<T, store::Error> {
+    match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
+        Ok(answer) => answer,
+        Err(_elapsed) => {
+            Err(store::Error::Unavailable { reason: "store_timeout", retry_after: RETRY_AFTER })
         }
     }
 }

@@ -32,9 +32,10 @@ use crate::cli::banner::{self, BoundAddrs};
 use crate::command::{Authority, Services, at_least_one};
 use crate::config::Config;
 use crate::control::Control;
-use crate::fanout::Fanout;
+use crate::fanout::{Fanout, Repair};
 use crate::metrics::{Metrics, Shed};
-use crate::session::registry::Registry;
+use crate::protocol::DisconnectCode;
+use crate::session::registry::{Directive, Registry};
 use crate::store::{self, Committer, Store};
 
 /// Connections to the metrics port: scrapers and people with a profiler.
@@ -56,6 +57,7 @@ pub struct Server {
     config: Config,
     telemetry: telemetry::Handles,
     services: Arc<Services>,
+    repair: Repair,
     admission: Arc<Admission>,
     ports: Ports,
     tls: Option<tls::Acceptor>,
@@ -73,6 +75,9 @@ pub enum Error {
     /// The database.
     #[error(transparent)]
     Store(#[from] store::OpenError),
+    /// The database, a moment later.
+    #[error(transparent)]
+    Ask(#[from] store::Error),
     /// The keys.
     #[error("tokens cannot be verified: {0}")]
     Auth(#[from] auth::Error),
@@ -125,7 +130,8 @@ impl Server {
         let share = limits.memory_limit_bytes / HISTORY_SHARE;
         let history_bytes_max = usize::try_from(share).unwrap_or(usize::MAX);
         let hub = Hub::new(namespaces, delivery, history_bytes_max);
-        let fanout = Fanout::new(hub.clone(), store.clone(), background.clone());
+        hub.begin_log_epoch(&store.epoch().await?);
+        let (fanout, repair) = Fanout::new(hub.clone(), store.clone(), background.clone());
         let publish = fanout.clone();
         let publish = Arc::new(move |published| publish.publish(published));
         let services = Arc::new(Services {
@@ -144,7 +150,17 @@ impl Server {
             message_rate: Keyed::new(Quota::per_second(at_least_one(limits.message_rate))),
             metrics,
         });
-        Ok(Self { config, telemetry, services, admission, ports, tls, shutdown, background })
+        Ok(Self {
+            config,
+            telemetry,
+            services,
+            repair,
+            admission,
+            ports,
+            tls,
+            shutdown,
+            background,
+        })
     }
 
     /// Where it listens.
@@ -175,7 +191,9 @@ impl Server {
         // Until everyone was told, health answers, commands come in by `/emulation`, and who wants
         // to connect is told 503; then nobody listens any more.
         let told = CancellationToken::new();
-        let Self { config, services, admission, ports, tls, background, .. } = self;
+        let Self { config, services, repair, admission, ports, tls, background, .. } = self;
+        let sessions = services.registry.clone();
+        background.spawn(repair.run(over.clone(), move || begin_again(&sessions)));
         let serve = |listener: Listener, router, admission: &Arc<Admission>, stop: &_| {
             let server = accept::Server {
                 config: ServerConfig {
@@ -229,6 +247,16 @@ impl Server {
         background.spawn(count_users(services.clone(), over.clone()));
         if let Some(tls) = &self.tls {
             background.spawn(tls.clone().watch(over.clone()));
+        }
+    }
+}
+
+/// Nobody's position counts any more: everyone comes again and learns where they are.
+fn begin_again(sessions: &Registry) {
+    for session in sessions.all() {
+        // What ends a session always gets into its mailbox.
+        if session.tell(Directive::Disconnect(DisconnectCode::InsufficientState)).is_err() {
+            tracing::debug!("a session could not be told");
         }
     }
 }

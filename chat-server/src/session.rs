@@ -6,6 +6,7 @@
 //! [`chassis::delivery`], and a client that asks for more than it reads is not read further.
 //! While idle it owns no buffer; the future of a command lives on the heap while it runs.
 
+mod catch_up;
 mod deadlines;
 mod dispatch;
 mod end;
@@ -74,6 +75,8 @@ enum Event {
     Directive(Directive),
     Inbound(Inbound),
     Due(Due),
+    /// A client that is behind can take more of the log.
+    CatchUp,
 }
 
 impl Session {
@@ -151,7 +154,10 @@ impl Session {
                 return Poll::Ready(Event::Due(due));
             }
             if self.incoming.poll_read(cx, &self.member).is_pending() {
-                return self.deadlines.poll_due(cx).map(Event::Due);
+                if let Poll::Ready(due) = self.deadlines.poll_due(cx) {
+                    return Poll::Ready(Event::Due(due));
+                }
+                return self.poll_catch_up(cx).map(|()| Event::CatchUp);
             }
             self.heard = true;
         }
@@ -162,6 +168,10 @@ impl Session {
             Event::Inbound(inbound) => self.on_inbound(inbound).await,
             Event::Directive(directive) => self.on_directive(directive).await,
             Event::Due(due) => self.on_due(due),
+            Event::CatchUp => {
+                self.catch_up().await;
+                None
+            }
         }
     }
 

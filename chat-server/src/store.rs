@@ -41,3 +41,11 @@ pub struct Store {
     /// The key of the hashes in `publish_keys`.
     secret: [u8; 32],
 }
+
+impl Store {
+    /// Whether the database can be used, as far as is known.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.monitor.state()
+    }
+}

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::Options;
-use crate::protocol::{Position, Publication};
+use crate::protocol::{Json, Position, Publication};
 
 /// What an entry takes beside its data.
 const ENTRY_BYTES: usize = size_of::<Entry>();
@@ -59,6 +59,43 @@ impl History {
     #[must_use]
     pub fn new(epoch: Arc<str>) -> Self {
         Self { epoch, top: 0, entries: VecDeque::new(), bytes: 0 }
+    }
+
+    /// The log stands at `offset`: nothing before it is kept.
+    pub fn begin_at(&mut self, offset: u64) {
+        self.clear();
+        self.top = offset;
+    }
+
+    /// Forgets what is kept; the position stays.
+    pub fn clear(&mut self) {
+        self.entries = VecDeque::new();
+        self.bytes = 0;
+    }
+
+    /// An entry says something else now.
+    pub fn amend(&mut self, offset: u64, data: &Json) {
+        let kept = self.top - self.entries.len() as u64;
+        let Some(index) = offset.checked_sub(kept + 1) else { return };
+        let entry = usize::try_from(index).ok().and_then(|index| self.entries.get_mut(index));
+        if let Some(Entry { publication, .. }) = entry {
+            self.bytes = self.bytes - publication.data.len() + data.len();
+            publication.data = data.clone();
+        }
+    }
+
+    /// A page, if everything it would hold is kept; `None` sends the reader to the store.
+    #[must_use]
+    pub fn whole_page(&self, since: Since, limit: usize) -> Option<Page> {
+        let kept = self.top - self.entries.len() as u64;
+        let behind = |offset: u64| usize::try_from(offset.saturating_sub(kept)).unwrap_or(0);
+        let whole = match since {
+            Since::Oldest => kept == 0,
+            Since::After(offset) => offset >= kept && offset <= self.top,
+            Since::Newest => kept == 0 || self.entries.len() >= limit,
+            Since::Before(offset) => kept == 0 || behind(offset.min(self.top + 1)) > limit,
+        };
+        whole.then(|| self.page(since, limit))
     }
 
     /// The newest position.
@@ -142,6 +179,13 @@ impl History {
         }
     }
 
+    #[cfg(test)]
+    fn words(&self) -> Vec<String> {
+        let word =
+            |entry: &Entry| String::from_utf8_lossy(entry.publication.data.as_bytes()).into();
+        self.entries.iter().map(word).collect()
+    }
+
     fn after(&self, offset: u64) -> impl Iterator<Item = &Entry> {
         let kept = self.top - self.entries.len() as u64;
         let known = usize::try_from(offset.saturating_sub(kept)).unwrap_or(usize::MAX);
@@ -215,6 +259,32 @@ mod tests {
         assert_eq!(history.top().offset, 3);
         assert_eq!(history.missed(&at(2, "life")), None);
         assert_eq!(history.missed(&at(3, "life")), Some(vec![]));
+    }
+
+    #[test]
+    fn an_amended_entry_says_what_stands_now() {
+        let mut history = history(5, 3);
+        let (new, bytes) = (Json::parse(b"\"new\"").unwrap(), history.bytes());
+        for offset in [0, 2, 4, 6] {
+            history.amend(offset, &new);
+        }
+        assert_eq!(history.words(), ["1", "\"new\"", "1"]);
+        assert_eq!(history.bytes(), bytes + 4);
+    }
+
+    #[test]
+    fn a_page_comes_from_memory_only_when_all_of_it_is_there() {
+        let history = history(10, 4);
+        let page =
+            |since, limit| history.whole_page(since, limit).map(|page| offsets(&page.publications));
+        assert_eq!(page(Since::After(6), 9), Some(vec![7, 8, 9, 10]));
+        assert_eq!(page(Since::After(5), 9), None);
+        assert_eq!(page(Since::Newest, 4), Some(vec![10, 9, 8, 7]));
+        assert_eq!(page(Since::Newest, 5), None);
+        assert_eq!(page(Since::Before(10), 3), Some(vec![9, 8, 7]));
+        assert_eq!(page(Since::Before(10), 4), None);
+        assert_eq!(page(Since::Before(99), 4), Some(vec![10, 9, 8, 7]));
+        assert_eq!(page(Since::Oldest, 1), None);
     }
 
     #[test]

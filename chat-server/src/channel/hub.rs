@@ -44,6 +44,8 @@ pub struct Hub {
     namespaces: Namespaces,
     delivery: Delivery,
     kept: Arc<Kept>,
+    /// The life of the offsets of all logs.
+    log_epoch: Mutex<Arc<str>>,
     next_topic: AtomicU64,
     count: AtomicUsize,
 }
@@ -64,6 +66,7 @@ impl Hub {
             namespaces,
             delivery,
             kept: Arc::new(kept),
+            log_epoch: Mutex::new("".into()),
             next_topic: AtomicU64::new(0),
             count: AtomicUsize::new(0),
         })
@@ -84,7 +87,7 @@ impl Hub {
     /// False when all histories together are as large as they may be.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.kept.bytes.load(Ordering::Relaxed) < self.kept.bytes_max
+        self.kept.has_room()
     }
 
     /// Channels in use.
@@ -111,16 +114,19 @@ impl Hub {
             return Err(Full);
         }
         let topics = self.next_topic.fetch_add(OUTLETS as u64, Ordering::Relaxed);
-        let (name, options) = (name.shared().clone(), options.clone());
+        let epoch = match name.log() {
+            Some(_) => self.log_epoch(),
+            None => epoch(),
+        };
         let channel = Arc::new(Channel::new(
-            name.clone(),
-            options,
-            epoch(),
+            name,
+            options.clone(),
+            epoch,
             topics,
             self.delivery.clone(),
             self.kept.clone(),
         ));
-        part.insert(name, channel.clone());
+        part.insert(name.shared().clone(), channel.clone());
         Ok(channel)
     }
 
@@ -128,6 +134,46 @@ impl Hub {
     #[must_use]
     pub fn find(&self, name: &ChannelName) -> Option<Arc<Channel>> {
         self.part(name.shared()).lock().get(name.shared()).cloned()
+    }
+
+    /// The same by its text; for what comes from a log.
+    #[must_use]
+    pub fn find_log(&self, channel: &str) -> Option<Arc<Channel>> {
+        self.part(channel).lock().get(channel).cloned()
+    }
+
+    /// The channels with a log that somebody listens to.
+    #[must_use]
+    pub fn logs_with_members(&self) -> Vec<Arc<Channel>> {
+        let mut logs = Vec::new();
+        for part in &self.parts {
+            let part = part.lock();
+            let live = part.values().filter(|channel| channel.log().is_some());
+            logs.extend(live.filter(|channel| channel.has_members()).cloned());
+        }
+        logs
+    }
+
+    /// The life of the offsets of all logs.
+    #[must_use]
+    pub fn log_epoch(&self) -> Arc<str> {
+        self.log_epoch.lock().clone()
+    }
+
+    /// The offsets of all logs have a new life; true when it is another than before. Channels of
+    /// the old one are forgotten: who is in them must be told to come in again.
+    pub fn begin_log_epoch(&self, epoch: &Arc<str>) -> bool {
+        let before = std::mem::replace(&mut *self.log_epoch.lock(), epoch.clone());
+        if before == *epoch {
+            return false;
+        }
+        for part in &self.parts {
+            let mut part = part.lock();
+            let all = part.len();
+            part.retain(|_, channel| channel.log().is_none());
+            self.count.fetch_sub(all - part.len(), Ordering::Relaxed);
+        }
+        true
     }
 
     /// Forgets unused channels until `stop`.

@@ -1,26 +1,37 @@
 //! One channel while it is in use: its position, its history, who is in it, and its fan-out.
 //!
+//! In a channel in memory [`Channel::publish`] gives out the offsets; in one with a log the store
+//! does, and [`Channel::deliver`] puts what comes from there in order.
+//!
 //! Invariants: the offset is assigned and the frames are queued under one lock, so every shard
 //! sees the order of the offsets; the lock covers encoding and queueing, never a socket or an
 //! await. Leaving is `Drop` of the [`Subscription`].
+
+mod sequenced;
+mod subscription;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use chassis::delivery::{Class, Delivery, Frame, Member, TopicId};
+use chassis::delivery::{Class, Delivery, Frame, TopicId};
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::outlet::{Audience, OUTLETS, Outlet, index};
-use super::{History, Options, Page, Since};
+pub use sequenced::Delivery as Delivered;
+pub use subscription::Subscription;
+
+use super::order::Order;
+use super::outlet::{Audience, OUTLETS, index};
+use super::{ChannelName, History, Options, Page, Since};
 use crate::outbound::Format;
 use crate::protocol::{
     ClientInfo, Encoding, Position, PresenceStatsResult, Publication, Push, encode_publication,
     encode_push,
 };
+use crate::room::LogId;
 
 /// How long a channel that nobody is in and that keeps nothing keeps its epoch: long enough for
 /// its clients to come back after a broken connection and find that they have missed nothing.
@@ -29,6 +40,7 @@ const EPOCH_KEPT: Duration = Duration::from_secs(60);
 /// One channel; shared by its subscriptions and the shards that deliver it.
 pub struct Channel {
     name: Arc<str>,
+    log: Option<LogId>,
     options: Arc<Options>,
     epoch: Arc<str>,
     /// The topic ids of its outlets follow this one.
@@ -37,6 +49,8 @@ pub struct Channel {
     kept: Arc<Kept>,
     /// The highest offset handed to delivery; readable without the lock.
     published: AtomicU64,
+    /// With a log: the revision of what is kept here.
+    revision: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -49,6 +63,8 @@ pub(super) struct Kept {
 
 struct State {
     history: History,
+    /// With a log: what is next.
+    order: Order,
     /// How much of the history is counted in [`Kept`].
     counted: usize,
     /// Members by shard and outlet: a frame goes only where somebody is.
@@ -70,20 +86,9 @@ pub enum Recovery {
     Lost,
 }
 
-/// One client in one channel; dropping it is leaving.
-pub struct Subscription {
-    channel: Arc<Channel>,
-    info: Arc<ClientInfo>,
-    format: Format,
-    shard: usize,
-    join_leave: bool,
-    /// Others were told of the join, so they are told of the leave.
-    announced: bool,
-}
-
 impl Channel {
     pub(super) fn new(
-        name: Arc<str>,
+        name: &ChannelName,
         options: Arc<Options>,
         epoch: Arc<str>,
         first_topic: u64,
@@ -92,14 +97,17 @@ impl Channel {
     ) -> Self {
         let state = State {
             history: History::new(epoch.clone()),
+            order: Order::default(),
             counted: 0,
             members: vec![[0; OUTLETS]; delivery.shards()],
             present: HashMap::new(),
             users: HashMap::new(),
             left_at: Instant::now(),
         };
-        let (published, state) = (AtomicU64::new(0), Mutex::new(state));
-        Self { name, options, epoch, first_topic, delivery, kept, published, state }
+        let (published, revision) = (AtomicU64::new(0), AtomicU64::new(0));
+        let state = Mutex::new(state);
+        let (name, log) = (name.shared().clone(), name.log());
+        Self { name, log, options, epoch, first_topic, delivery, kept, published, revision, state }
     }
 
     /// Its name.
@@ -135,17 +143,17 @@ impl Channel {
             state.history.append(&mut publication, &self.options, accepted);
             self.kept.count(&mut state);
         }
-        let frame = |bytes| Frame {
-            bytes,
-            class: Class::Event,
-            offset: publication.offset,
-            accepted: Some(accepted),
-        };
-        self.fan_out(&state, Audience::Everyone, frame, |encoding, out| {
-            encode_publication(encoding, &self.name, &publication, out);
+        self.send(&state, &publication, Some(accepted));
+        Position { offset: publication.offset, epoch: self.epoch.clone() }
+    }
+
+    fn send(&self, state: &State, publication: &Publication, accepted: Option<Instant>) {
+        let frame =
+            |bytes| Frame { bytes, class: Class::Event, offset: publication.offset, accepted };
+        self.fan_out(state, Audience::Everyone, frame, |encoding, out| {
+            encode_publication(encoding, &self.name, publication, out);
         });
         self.published.store(publication.offset, Ordering::Release);
-        Position { offset: publication.offset, epoch: self.epoch.clone() }
     }
 
     /// Encodes once for each encoding that is listened to, frames once for each format.
@@ -222,6 +230,14 @@ impl Channel {
         state.history.page(since, limit)
     }
 
+    /// A page, if all of it is kept here.
+    #[must_use]
+    pub fn whole_page(&self, since: Since, limit: usize) -> Option<Page> {
+        let mut state = self.state.lock();
+        state.history.expire(&self.options, Instant::now());
+        state.history.whole_page(since, limit)
+    }
+
     /// The newest position.
     #[must_use]
     pub fn top(&self) -> Position {
@@ -259,37 +275,14 @@ impl Channel {
             && state.members.iter().flatten().all(|&members| members == 0)
             && now.saturating_duration_since(state.left_at) >= kept
     }
-
-    /// Enters a client on hold: nothing is delivered to it until [`Subscription::release`].
-    #[must_use]
-    pub fn subscribe(
-        self: &Arc<Self>,
-        member: &Member,
-        format: Format,
-        info: Arc<ClientInfo>,
-        wants_join_leave: bool,
-    ) -> Subscription {
-        let join_leave =
-            wants_join_leave && self.options.join_leave && !self.options.force_push_join_leave;
-        let subscription = Subscription {
-            channel: self.clone(),
-            info,
-            format,
-            shard: member.shard(),
-            join_leave,
-            announced: false,
-        };
-        let mut state = self.state.lock();
-        for audience in subscription.audiences() {
-            state.members[member.shard()][index(format, audience)] += 1;
-            member.attach(Outlet::new(self.clone(), format, audience));
-        }
-        drop(state);
-        subscription
-    }
 }
 
 impl Kept {
+    /// False when all histories together are as large as they may be.
+    pub(super) fn has_room(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) < self.bytes_max
+    }
+
     /// Follows the history of one channel.
     fn count(&self, state: &mut State) {
         let bytes = state.history.bytes();
@@ -305,91 +298,8 @@ impl Drop for Channel {
     }
 }
 
-impl Subscription {
-    /// The channel.
-    #[must_use]
-    pub fn channel(&self) -> &Arc<Channel> {
-        &self.channel
-    }
-
-    fn audiences(&self) -> impl Iterator<Item = Audience> + use<> {
-        let second = self.join_leave.then_some(Audience::JoinLeave);
-        std::iter::once(Audience::Everyone).chain(second)
-    }
-
-    /// Starts delivery behind `after`, which the client knows from the reply queued before.
-    pub fn release(&self, member: &Member, after: u64) {
-        for audience in self.audiences() {
-            let outlet = Outlet::new(self.channel.clone(), self.format, audience);
-            let after = if audience == Audience::Everyone { after } else { 0 };
-            member.release(&*outlet, after);
-        }
-    }
-
-    /// Makes the client present and tells the others, where the channel does either.
-    pub fn announce(&mut self) {
-        let options = &self.channel.options;
-        if !options.presence && !options.join_leave && !options.force_push_join_leave {
-            return;
-        }
-        self.announced = true;
-        let mut state = self.channel.state.lock();
-        if options.presence {
-            let info = self.info.clone();
-            state.present.insert(info.client.clone(), info);
-            *state.users.entry(self.info.user.clone()).or_insert(0) += 1;
-        }
-        if options.join_leave || options.force_push_join_leave {
-            let channel = self.channel.name.clone();
-            let push = Push::Join { channel, info: ClientInfo::clone(&self.info) };
-            self.channel.presence_push(&state, &push);
-        }
-    }
-
-    /// Leaves while the connection stays: nothing of the channel is delivered afterwards.
-    pub fn end(self, member: &Member) {
-        for audience in self.audiences() {
-            member.detach(self.channel.topic(index(self.format, audience)));
-        }
-    }
-}
-
-impl Drop for Subscription {
-    fn drop(&mut self) {
-        let mut state = self.channel.state.lock();
-        for audience in self.audiences() {
-            state.members[self.shard][index(self.format, audience)] -= 1;
-        }
-        state.left_at = Instant::now();
-        if !self.announced {
-            return;
-        }
-        let options = &self.channel.options;
-        if options.presence {
-            state.present.remove(&self.info.client);
-            if let Some(connections) = state.users.get_mut(&self.info.user) {
-                *connections -= 1;
-                if *connections == 0 {
-                    state.users.remove(&self.info.user);
-                }
-            }
-        }
-        if options.join_leave || options.force_push_join_leave {
-            let channel = self.channel.name.clone();
-            let push = Push::Leave { channel, info: ClientInfo::clone(&self.info) };
-            self.channel.presence_push(&state, &push);
-        }
-    }
-}
-
 impl std::fmt::Debug for Channel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Channel").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-impl std::fmt::Debug for Subscription {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Subscription").field("channel", &self.channel.name).finish_non_exhaustive()
     }
 }

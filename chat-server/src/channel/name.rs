@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use chassis::auth::UserId;
 
+use crate::room::{LogId, RoomId};
+
 /// Longest name in bytes.
 pub const NAME_BYTES_MAX: usize = 255;
 
@@ -18,8 +20,8 @@ pub struct ChannelName(Arc<str>);
 /// Where a name points; decided by what stands before its first colon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place<'a> {
-    /// `room:<id>`.
-    Room,
+    /// `room:<id>`; `None` for what is no id.
+    Room(Option<RoomId>),
     /// `user:<id>`: the feed of one person.
     User(&'a str),
     /// `stream:<id>`.
@@ -96,10 +98,20 @@ impl ChannelName {
     pub fn place(&self) -> Place<'_> {
         match self.0.split_once(':') {
             None => Place::Plain,
-            Some(("room", _)) => Place::Room,
+            Some(("room", id)) => Place::Room(room_id(id)),
             Some(("user", user)) => Place::User(user),
             Some(("stream", _)) => Place::Stream,
             Some((namespace, _)) => Place::Namespace(namespace),
+        }
+    }
+
+    /// The log behind it, for rooms and feeds.
+    #[must_use]
+    pub fn log(&self) -> Option<LogId> {
+        match self.place() {
+            Place::Room(id) => id.map(RoomId::log),
+            Place::User(user) => Some(LogId::of_feed(user)),
+            Place::Stream | Place::Namespace(_) | Place::Plain => None,
         }
     }
 
@@ -114,6 +126,11 @@ impl fmt::Display for ChannelName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// One room has one name: the id in its one usual form.
+fn room_id(text: &str) -> Option<RoomId> {
+    text.parse().ok().filter(|id: &RoomId| id.to_string() == text)
 }
 
 /// Bidirectional controls could make one name look like another.
@@ -132,8 +149,13 @@ mod tests {
 
     #[test]
     fn the_part_before_the_colon_says_where_a_name_points() {
-        let points = |text, place| assert_eq!(ChannelName::parse(text).unwrap().place(), place);
-        points("room:1", Place::Room);
+        let points =
+            |text: &str, place| assert_eq!(ChannelName::parse(text).unwrap().place(), place);
+        points("room:1", Place::Room(None));
+        let room = RoomId::new();
+        let (usual, shouted) = (room.channel(), room.channel().to_uppercase());
+        points(&usual, Place::Room(Some(room)));
+        points(&shouted.replace("ROOM", "room"), Place::Room(None));
         points("user:ann", Place::User("ann"));
         points("stream:1", Place::Stream);
         points("news:a:b", Place::Namespace("news"));

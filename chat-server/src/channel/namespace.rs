@@ -17,9 +17,10 @@ use crate::config::Environment;
 /// Publications a channel may keep; with bodies of 8 KiB this is 80 MiB in the worst case.
 const HISTORY_SIZE_MAX: usize = 10_000;
 
-/// History of a person's own feed. Until it is stored it lives as long as the process.
-const FEED_HISTORY_SIZE: usize = 1000;
-const FEED_HISTORY_TTL: Duration = Duration::from_secs(30 * 24 * 3600);
+/// What a channel with a log keeps in memory: what clients miss while they change networks. The
+/// store has the rest.
+const LOG_RING_SIZE: usize = 256;
+const LOG_RING_TTL: Duration = Duration::from_secs(300);
 
 /// Namespaces the server itself gives a meaning.
 const RESERVED: [&str; 3] = ["room", "user", "stream"];
@@ -62,6 +63,7 @@ pub struct Namespaces {
     without: Option<Arc<Options>>,
     named: BTreeMap<String, Arc<Options>>,
     feed: Arc<Options>,
+    room: Arc<Options>,
 }
 
 /// Why the file cannot be used.
@@ -133,7 +135,8 @@ impl Namespaces {
 
     fn new(without: Option<Options>, named: BTreeMap<String, Options>) -> Self {
         let named = named.into_iter().map(|(name, options)| (name, Arc::new(options))).collect();
-        Self { without: without.map(Arc::new), named, feed: Arc::new(Options::feed()) }
+        let (feed, room) = (Arc::new(Options::feed()), Arc::new(Options::room()));
+        Self { without: without.map(Arc::new), named, feed, room }
     }
 
     /// The options of a channel; `None` = there is no such channel.
@@ -143,7 +146,8 @@ impl Namespaces {
             Place::Plain => self.without.as_ref(),
             Place::Namespace(namespace) => self.named.get(namespace),
             Place::User(_) => Some(&self.feed),
-            Place::Room | Place::Stream => None,
+            Place::Room(Some(_)) => Some(&self.room),
+            Place::Room(None) | Place::Stream => None,
         }
     }
 }
@@ -171,11 +175,23 @@ impl Options {
     /// A person's feed: the server subscribes and publishes, the person reads.
     fn feed() -> Self {
         Self {
-            history_size: FEED_HISTORY_SIZE,
-            history_ttl: FEED_HISTORY_TTL,
+            history_size: LOG_RING_SIZE,
+            history_ttl: LOG_RING_TTL,
             force_recovery: true,
             allow_history: true,
             ..Self::default()
+        }
+    }
+
+    /// A room: what somebody may do is decided by what they are in it.
+    fn room() -> Self {
+        Self {
+            presence: true,
+            join_leave: true,
+            allow_subscribe: true,
+            allow_publish: true,
+            allow_presence: true,
+            ..Self::feed()
         }
     }
 

@@ -7,7 +7,7 @@ use chassis::delivery::Member;
 use secrecy::ExposeSecret;
 
 use super::subscribe::enter_for_server;
-use super::{Entered, Refusal, Services, ttl, unix_millis};
+use super::{Entered, Entering, Refusal, Services, ttl, unix_millis};
 use crate::channel::ChannelName;
 use crate::outbound::Format;
 use crate::protocol::{
@@ -32,7 +32,7 @@ pub struct Connected {
 ///
 /// # Errors
 /// 101 when there is no token and one is needed, 109 for an expired one, 100 when keys cannot be
-/// had; every other bad token ends the connection with 3500, too many connections with 3504.
+/// had, 503 when the person's feed cannot be; every other bad token ends the connection with 3500, too many connections with 3504.
 pub async fn connect(
     services: &Services,
     registered: &mut Registered,
@@ -50,7 +50,8 @@ pub async fn connect(
     let client: Arc<str> = registered.id().to_string().into();
     let conn_info = claims.name.as_ref().and_then(named);
     let info = Arc::new(ClientInfo { user, client: client.clone(), conn_info, chan_info: None });
-    let entered = feed(services, &info, member, format, request)?;
+    let entering = Entering { member, format, info: &info };
+    let entered = feed(services, entering, request).await?;
     let subs = entered
         .iter()
         .map(|entered| (entered.subscription.channel().name().clone(), entered.result.clone()))
@@ -102,19 +103,18 @@ async fn identify(services: &Services, request: &Connect) -> Result<Claims, Refu
 }
 
 /// The person's own feed, continued where the client left off.
-fn feed(
+async fn feed(
     services: &Services,
-    info: &Arc<ClientInfo>,
-    member: &Member,
-    format: Format,
+    client: Entering<'_>,
     request: &Connect,
 ) -> Result<Vec<Entered>, Refusal> {
+    let info = client.info;
     if info.user.is_empty() {
         return Ok(Vec::new());
     }
     let name = ChannelName::of_user(&info.user);
     let from = request.subs.iter().find(|from| *from.channel == **name.shared());
-    Ok(vec![enter_for_server(services, info, member, format, &name, from)?])
+    Ok(vec![enter_for_server(services, client, &name, from).await?])
 }
 
 fn named(name: &String) -> Option<Json> {

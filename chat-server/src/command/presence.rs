@@ -13,12 +13,12 @@ const CLIENTS_MAX: usize = 1000;
 ///
 /// # Errors
 /// 102, 103, 107, 108 where presence is not kept, and 106 for more than 1000 clients.
-pub fn presence(
+pub async fn presence(
     services: &Services,
     caller: Caller<'_>,
     channel: &str,
 ) -> Result<Vec<(Arc<str>, ClientInfo)>, Refusal> {
-    let Some(channel) = present(services, caller, channel)? else { return Ok(Vec::new()) };
+    let Some(channel) = present(services, caller, channel).await? else { return Ok(Vec::new()) };
     let present = channel.presence(CLIENTS_MAX).map_err(|count| {
         ErrorReply::new(ErrorCode::LimitExceeded)
             .with_reason("presence_too_large")
@@ -31,22 +31,22 @@ pub fn presence(
 ///
 /// # Errors
 /// As for [`presence`].
-pub fn presence_stats(
+pub async fn presence_stats(
     services: &Services,
     caller: Caller<'_>,
     channel: &str,
 ) -> Result<PresenceStatsResult, Refusal> {
-    let channel = present(services, caller, channel)?;
+    let channel = present(services, caller, channel).await?;
     Ok(channel.map_or_else(PresenceStatsResult::default, |channel| channel.presence_stats()))
 }
 
-fn present(
+async fn present(
     services: &Services,
     caller: Caller<'_>,
     channel: &str,
 ) -> Result<Option<Arc<Channel>>, Refusal> {
     let (name, options) = services.channel(channel)?;
-    caller.may(&name, options, options.allow_presence)?;
+    services.may_read(caller, &name, options, options.allow_presence).await?;
     if !options.presence {
         return Err(ErrorReply::new(ErrorCode::NotAvailable).with_reason("no_presence").into());
     }

@@ -6,10 +6,14 @@ use chassis::delivery::Class;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::subscribe::denied;
+use super::post::draft;
+use super::subscribe::{denied, unknown_room};
 use super::{Caller, Refusal, Services, unix_millis};
 use crate::channel::Place;
+use crate::fanout::within;
 use crate::protocol::{ErrorCode, ErrorReply, Json, Position, Publication, PublishResult};
+use crate::room::{Act, RoomId};
+use crate::store::Appended;
 
 /// How long a publisher waits when histories are full: some of them age meanwhile.
 const FULL_RETRY_MS: u64 = 5_000;
@@ -29,16 +33,19 @@ pub struct Post {
 /// Publishes for a caller.
 ///
 /// # Errors
-/// 102, 103, 107, 413 for data over `MAX_MESSAGE_SIZE`, 111 while delivery is behind.
-pub fn publish(
+/// 102, 103, 107, 413 for data over `MAX_MESSAGE_SIZE`, 111 while delivery is behind; in a room
+/// also 400, 403, 404, 409, 423 and 503.
+pub async fn publish(
     services: &Services,
     caller: Caller<'_>,
     post: &Post,
 ) -> Result<PublishResult, Refusal> {
     let accepted = Instant::now();
     let (name, options) = services.channel(&post.channel)?;
-    if matches!(name.place(), Place::User(_)) {
-        return Err(denied("server_publishes").into());
+    match name.place() {
+        Place::User(_) => return Err(denied("server_publishes").into()),
+        Place::Room(Some(room)) => return say(services, caller, room, &post.data).await,
+        _ => {}
     }
     caller.may(&name, options, options.allow_publish)?;
     let (limit, got) = (services.limits.message_size_max, post.data.len());
@@ -66,6 +73,25 @@ pub fn publish(
     Ok(PublishResult { offset, epoch, ..PublishResult::default() })
 }
 
+/// A message in a room: durable before it is answered.
+async fn say(
+    services: &Services,
+    caller: Caller<'_>,
+    room: RoomId,
+    data: &Json,
+) -> Result<PublishResult, Refusal> {
+    let draft = draft(services, caller, room, data).await.map_err(unknown_room)?;
+    let Appended { offset, id, duplicate, .. } = within(services.committer.append(draft)).await?;
+    services.metrics.series.messages.increment(1);
+    Ok(PublishResult {
+        offset,
+        epoch: services.hub.log_epoch(),
+        id: Some(id.to_string().into()),
+        duplicate,
+        status: Some("accepted"),
+    })
+}
+
 #[derive(Deserialize)]
 struct Send {
     typing: Option<Typing>,
@@ -80,12 +106,18 @@ struct Typing {
 /// What `send` can carry: `{"typing":{"channel":"..","on":true}}` becomes an ephemeral
 /// publication for the subscribers of the channel. Anything else, and anything not allowed, is
 /// dropped: there is no reply to say so in.
-pub fn typing(services: &Services, caller: Caller<'_>, data: &Json) {
+pub async fn typing(services: &Services, caller: Caller<'_>, data: &Json) {
     let Ok(Send { typing: Some(typing) }) = serde_json::from_slice(data.as_bytes()) else { return };
     let Some(sub) = caller.subs.find(&typing.channel) else { return };
     let channel = sub.channel();
     if !channel.options().allow_publish || !services.hub.delivery().has_room() {
         return;
+    }
+    if let Some(room) = channel.room() {
+        let permit = services.authority.permit(room, &caller.info.user, Act::Post).await;
+        if permit.is_err() {
+            return;
+        }
     }
     let words = serde_json::json!({ "type": "typing", "on": typing.on });
     let Ok(data) = Json::from_value(&words) else { return };

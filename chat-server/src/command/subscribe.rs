@@ -1,43 +1,14 @@
-//! Subscribing: may the caller, is there room, and what was missed.
-//!
-//! The client enters the channel on hold, its position is read, and [`Entered`] tells the session
-//! what to reply and where delivery starts: nothing can fall in between.
-
-use std::sync::Arc;
+//! Subscribing: may the caller, and is there room.
 
 use chassis::auth::TokenError;
 use chassis::delivery::Member;
 
+use super::enter::{Entered, Entering, enter};
 use super::{Caller, Refusal, Services, ttl};
-use crate::channel::{Channel, ChannelName, Options, Place, Recovery, Subscription};
+use crate::channel::{ChannelName, Options, Place};
 use crate::outbound::Format;
-use crate::protocol::{
-    ClientInfo, ErrorCode, ErrorReply, Position, Publication, Subscribe, SubscribeResult,
-};
-
-/// Publications of the first recovery page.
-const PAGE_PUBLICATIONS_MAX: usize = 256;
-
-/// What stands around the data of a publication in a reply: offset, time, sender.
-const ENVELOPE_BYTES: usize = 256;
-
-/// Bytes of the first recovery page.
-const PAGE_BYTES_MAX: usize = 64 * 1024;
-
-/// A client that is in a channel but hears nothing yet.
-#[derive(Debug)]
-pub struct Entered {
-    /// Its place.
-    pub subscription: Subscription,
-    /// What the subscriber is told first.
-    pub result: SubscribeResult,
-    /// What it missed beyond the first page, in order.
-    pub rest: Vec<Publication>,
-    /// Delivery starts behind this offset.
-    pub after: u64,
-    /// When the permission ends, in Unix seconds.
-    pub expires_at: Option<u64>,
-}
+use crate::protocol::{ClientInfo, ErrorCode, ErrorReply, Subscribe};
+use crate::room::Act;
 
 /// A client's own subscription.
 ///
@@ -64,12 +35,9 @@ pub async fn subscribe(
         return Err(error.with_limit(limit as u64, made as u64 + 1).into());
     }
     let expires_at = permission(services, caller.info, request, &name, options).await?;
-    let channel = services.hub.channel(&name, options).map_err(|full| {
-        ErrorReply::new(ErrorCode::LimitExceeded)
-            .with_message(full.to_string())
-            .with_reason("channels_max")
-    })?;
-    let mut entered = enter(&channel, member, format, caller.info, request);
+    let channel = services.fanout.open(&name, options).await?;
+    let client = Entering { member, format, info: caller.info };
+    let mut entered = enter(services, &channel, client, request).await?;
     entered.expires_at = expires_at;
     entered.result.ttl = ttl(expires_at);
     let lost = entered.result.was_recovering && !entered.result.recovered;
@@ -83,19 +51,17 @@ pub async fn subscribe(
 /// A subscription that the server makes for a client; `from` is where the client left off.
 ///
 /// # Errors
-/// 102, 105 or 106.
-pub fn enter_for_server(
+/// 102, 106, or 503 when it has a log and the store cannot be asked.
+pub async fn enter_for_server(
     services: &Services,
-    info: &Arc<ClientInfo>,
-    member: &Member,
-    format: Format,
+    client: Entering<'_>,
     name: &ChannelName,
     from: Option<&Subscribe>,
 ) -> Result<Entered, Refusal> {
     let options = services.hub.options(name).ok_or(ErrorCode::UnknownChannel)?;
-    let channel = services.hub.channel(name, options).map_err(|_full| ErrorCode::LimitExceeded)?;
+    let channel = services.fanout.open(name, options).await?;
     let nothing = Subscribe::default();
-    Ok(enter(&channel, member, format, info, from.unwrap_or(&nothing)))
+    enter(services, &channel, client, from.unwrap_or(&nothing)).await
 }
 
 /// When the permission to subscribe ends; `None` = it does not.
@@ -107,8 +73,13 @@ async fn permission(
     options: &Options,
 ) -> Result<Option<u64>, Refusal> {
     let denied = |reason| Refusal::from(denied(reason));
-    if matches!(name.place(), Place::User(_)) {
-        return Err(denied("server_side_only"));
+    match name.place() {
+        Place::User(_) => return Err(denied("server_side_only")),
+        // What somebody is in a room is asked before the token: no token gets past a ban.
+        Place::Room(Some(room)) => {
+            services.authority.permit(room, &info.user, Act::Read).await.map_err(unknown_room)?;
+        }
+        _ => {}
     }
     let Some(token) = &request.token else {
         return match options.allow_subscribe && !options.subscribe_token_required {
@@ -128,6 +99,17 @@ async fn permission(
     Ok(claims.expires_at)
 }
 
+/// To a channel command, a room that does not exist is a channel that does not exist.
+pub(super) fn unknown_room(refusal: Refusal) -> Refusal {
+    match refusal {
+        Refusal::Error(error) if error.code == ErrorCode::NotFound => {
+            let error = ErrorReply::new(ErrorCode::UnknownChannel).with_reason("unknown_room");
+            error.with_field("channel").into()
+        }
+        other => other,
+    }
+}
+
 pub(super) fn denied(reason: &'static str) -> ErrorReply {
     ErrorReply::new(ErrorCode::PermissionDenied).with_reason(reason)
 }
@@ -139,50 +121,4 @@ fn refused(error: TokenError) -> Refusal {
         _ => ErrorCode::PermissionDenied,
     };
     ErrorReply::new(code).with_reason(error.reason()).into()
-}
-
-fn enter(
-    channel: &Arc<Channel>,
-    member: &Member,
-    format: Format,
-    info: &Arc<ClientInfo>,
-    request: &Subscribe,
-) -> Entered {
-    let options = channel.options();
-    let keeps = options.history_size > 0;
-    let recoverable = keeps && (options.force_recovery || request.recoverable);
-    let positioned = keeps && (recoverable || request.positioned);
-    let subscription = channel.subscribe(member, format, info.clone(), request.join_leave);
-    let from = (request.recover && recoverable)
-        .then(|| Position { offset: request.offset, epoch: request.epoch.as_str().into() });
-    let (top, recovery) = channel.recover(from.as_ref());
-    let (mut publications, recovered) = match recovery {
-        Recovery::Recovered(publications) => (publications, true),
-        Recovery::Fresh | Recovery::Lost => (Vec::new(), false),
-    };
-    let rest = publications.split_off(page_len(&publications));
-    let offset = match (rest.first(), publications.last()) {
-        (Some(_), Some(last)) => last.offset,
-        _ => top.offset,
-    };
-    let result = SubscribeResult {
-        recoverable,
-        positioned,
-        epoch: if positioned { top.epoch } else { "".into() },
-        offset: if positioned { offset } else { 0 },
-        publications,
-        recovered,
-        was_recovering: request.recover,
-        ..SubscribeResult::default()
-    };
-    Entered { subscription, result, rest, after: top.offset, expires_at: None }
-}
-
-fn page_len(publications: &[Publication]) -> usize {
-    let mut bytes = 0;
-    let fits = |publication: &&Publication| {
-        bytes += publication.data.len() + ENVELOPE_BYTES;
-        bytes <= PAGE_BYTES_MAX
-    };
-    publications.iter().take(PAGE_PUBLICATIONS_MAX).take_while(fits).count()
 }

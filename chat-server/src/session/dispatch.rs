@@ -5,6 +5,7 @@
 //! channel is released. Whatever a client asks for, no more is queued while most of what it got
 //! before is unread; one that reads nothing for the length of a ping interval is slow.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -12,11 +13,11 @@ use tokio::time::Instant;
 use super::end::End;
 use super::{Identity, MadeBy, Session, Sub, UNREAD_REPLIES_MAX};
 use crate::channel::ChannelName;
-use crate::command::{self, Caller, Entered, Post, Refusal};
+use crate::command::{self, Caller, Entered, Entering, Post, Refusal, Start};
 use crate::metrics::Method;
 use crate::outbound::Batch;
 use crate::protocol::{
-    Command, Connect, DecodeError, DisconnectCode, ErrorCode, ErrorReply, Incoming, Push, Reply,
+    Command, Connect, DecodeError, DisconnectCode, ErrorReply, Incoming, Publication, Push, Reply,
     ReplyBody, Request, decode,
 };
 
@@ -135,7 +136,8 @@ impl Session {
             Request::Publish { channel, data } => {
                 let caller = caller(&self.identity, &self.subs)?;
                 self.services.count_publish(caller.info, &mut self.publishes)?;
-                let result = command::publish(&self.services, caller, &Post { channel, data })?;
+                let result =
+                    command::publish(&self.services, caller, &Post { channel, data }).await?;
                 Ok(Some(ReplyBody::Publish(result)))
             }
             other => {
@@ -174,18 +176,18 @@ impl Session {
                 ReplyBody::Unsubscribe
             }
             Request::Presence { channel } => {
-                ReplyBody::Presence(command::presence(services, caller, &channel)?)
+                ReplyBody::Presence(command::presence(services, caller, &channel).await?)
             }
             Request::PresenceStats { channel } => {
-                ReplyBody::PresenceStats(command::presence_stats(services, caller, &channel)?)
+                ReplyBody::PresenceStats(command::presence_stats(services, caller, &channel).await?)
             }
             Request::History(request) => {
-                ReplyBody::History(command::history(services, caller, &request)?)
+                ReplyBody::History(command::history(services, caller, &request).await?)
             }
             Request::Ping => ReplyBody::Ping,
             Request::Send { data } => {
                 if let Some(data) = data {
-                    command::typing(services, caller, &data);
+                    command::typing(services, caller, &data).await;
                 }
                 return Ok(None);
             }
@@ -233,7 +235,8 @@ impl Session {
         Ok(())
     }
 
-    /// Sends what is queued and what was missed beyond the first page, then lets the channel in.
+    /// Sends what is queued and what was missed beyond the first page, then lets the channel in;
+    /// who is far behind is sent the rest of the log first.
     async fn enter(
         &mut self,
         entered: Entered,
@@ -241,19 +244,35 @@ impl Session {
         batch: &mut Batch,
     ) -> Result<(), DisconnectCode> {
         self.send(batch);
-        let channel = entered.subscription.channel().name().clone();
-        for publications in entered.rest.chunks(RECOVERY_PUBLICATIONS) {
+        let Entered { subscription, rest, start, expires_at, .. } = entered;
+        let channel = subscription.channel().name().clone();
+        for publications in rest.chunks(RECOVERY_PUBLICATIONS) {
             self.drained().await?;
-            for publication in publications {
-                let (channel, publication) = (channel.clone(), publication.clone());
-                batch.push(&Push::Pub { channel, publication });
-            }
-            self.send(batch);
+            self.send_missed(&channel, publications, batch);
         }
-        entered.subscription.release(&self.member, entered.after);
-        let (subscription, expires_at) = (entered.subscription, entered.expires_at);
-        self.subs.insert(Sub { subscription, expires_at, made_by }).subscription.announce();
+        let catch_up = match start {
+            Start::Behind(after) => {
+                subscription.release(&self.member, after);
+                None
+            }
+            Start::CatchUp(after) => Some(after),
+        };
+        let sub = Sub { subscription, expires_at, made_by, catch_up };
+        self.subs.insert(sub).subscription.announce();
         Ok(())
+    }
+
+    pub(super) fn send_missed(
+        &self,
+        channel: &Arc<str>,
+        publications: &[Publication],
+        batch: &mut Batch,
+    ) {
+        for publication in publications {
+            let (channel, publication) = (channel.clone(), publication.clone());
+            batch.push(&Push::Pub { channel, publication });
+        }
+        self.send(batch);
     }
 
     /// A subscription made by the server, told by a push.
@@ -266,11 +285,13 @@ impl Session {
         if self.subs.find(channel).is_some() {
             return Ok(());
         }
-        let (services, info) = (&self.services, &identity.info);
-        let entered =
-            command::enter_for_server(services, info, &self.member, self.format, &name, None);
+        let client = Entering { member: &self.member, format: self.format, info: &identity.info };
+        let entered = command::enter_for_server(&self.services, client, &name, None).await;
         let Ok(entered) = entered else {
-            tracing::warn!(reason = "no such channel", "the server could not subscribe");
+            tracing::warn!(
+                reason = "no such channel, or no store",
+                "the server could not subscribe"
+            );
             return Ok(());
         };
         let result = &entered.result;

@@ -15,6 +15,8 @@ pub struct Sub {
     pub expires_at: Option<u64>,
     /// Who wanted it.
     pub made_by: MadeBy,
+    /// The log is being sent from behind this offset; delivery starts when it was.
+    pub catch_up: Option<u64>,
 }
 
 /// Who wanted a subscription.
@@ -68,9 +70,22 @@ impl Subs {
     }
 
     pub(super) fn renew(&mut self, channel: &str, expires_at: Option<u64>) {
-        if let Some(sub) = self.list.iter_mut().find(|sub| &**name(sub) == channel) {
+        if let Some(sub) = self.get_mut(channel) {
             sub.expires_at = expires_at;
         }
+    }
+
+    /// A subscription whose log is being sent.
+    pub(super) fn behind(&mut self) -> Option<&mut Sub> {
+        self.list.iter_mut().find(|sub| sub.catch_up.is_some())
+    }
+
+    pub(super) fn get_mut(&mut self, channel: &str) -> Option<&mut Sub> {
+        self.list.iter_mut().find(|sub| &**name(sub) == channel)
+    }
+
+    pub(super) fn is_behind(&self) -> bool {
+        self.list.iter().any(|sub| sub.catch_up.is_some())
     }
 
     pub(super) fn expiries(&self) -> impl Iterator<Item = u64> {

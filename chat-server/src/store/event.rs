@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::protocol::{Json, Publication};
@@ -27,6 +28,8 @@ pub enum EventKind {
     Room,
     /// In a person's feed: a read mark moved on another of their devices.
     Read,
+    /// In a person's feed: whatever the platform's backend says.
+    Data,
 }
 
 /// One event as it stands now; what clients get.
@@ -61,6 +64,8 @@ pub struct Draft {
     pub data: Json,
     /// Whether the sender's right to write is checked again under the room's lock.
     pub access: Access,
+    /// When it was accepted.
+    pub accepted: Instant,
 }
 
 /// Whose right to write it is.
@@ -108,6 +113,8 @@ pub struct Published {
     pub event: Event,
     /// What it changed in earlier events of the same log.
     pub amends: Vec<Amend>,
+    /// When the message was accepted, for those whose way to the sockets is measured.
+    pub accepted: Option<Instant>,
 }
 
 /// What a committed change did.
@@ -131,6 +138,7 @@ impl EventKind {
             Self::Member => 6,
             Self::Room => 7,
             Self::Read => 8,
+            Self::Data => 11,
         }
     }
 }

@@ -62,6 +62,36 @@ impl Store {
         Ok(logs.iter().map(|log| heads.get(log).copied().unwrap_or_default()).collect())
     }
 
+    /// The life of all offsets.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    pub async fn epoch(&self) -> Result<Arc<str>, Error> {
+        let row = self.read_one("SELECT value FROM meta WHERE key = 'epoch'", args![]).await?;
+        let value: Vec<u8> = row.ok_or_else(|| Error::Broken("no epoch".to_owned()))?.get(0)?;
+        Ok(String::from_utf8_lossy(&value).into())
+    }
+
+    /// Gives all offsets a new life: what clients know of their positions no longer counts.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn begin_epoch(&self) -> Result<(), Error> {
+        let epoch = uuid::Uuid::new_v4().simple().to_string();
+        let epoch = epoch.as_bytes().get(..8).unwrap_or_default();
+        let mut tx = self.begin().await?;
+        tx.execute("UPDATE meta SET value = $1 WHERE key = 'epoch'", args![epoch]).await?;
+        tx.commit().await
+    }
+
+    /// Where a log stands.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    pub async fn head(&self, log: LogId) -> Result<Head, Error> {
+        Ok(self.heads(&[log]).await?.first().copied().unwrap_or_default())
+    }
+
     /// At most `limit` events of a log; a page also ends at 512 KiB.
     ///
     /// # Errors
@@ -120,6 +150,7 @@ impl Tx {
         let args = args![log, offset, id, kind, entry.sender, target, subject, now, bytes];
         self.execute(sql, args).await?;
         let event = Event { offset, time_ms: now.cast_signed(), data };
-        Ok(Published { log: entry.log, channel: entry.channel, event, amends: Vec::new() })
+        let (log, channel, amends) = (entry.log, entry.channel, Vec::new());
+        Ok(Published { log, channel, event, amends, accepted: None })
     }
 }

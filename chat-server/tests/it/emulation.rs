@@ -245,7 +245,7 @@ async fn a_stream_that_is_not_read_is_given_up() {
     let large = chat_server::protocol::Json::from_value(&"x".repeat(60_000)).unwrap();
     // The kernel takes some megabytes before anything has to wait.
     eventually("the session is over", async || {
-        stage.control.publish("lobby", large.clone()).unwrap();
+        stage.control.publish("lobby", large.clone()).await.unwrap();
         tokio::task::yield_now().await;
         let metrics = stage.telemetry.render();
         metrics.contains("chat_connections_active{transport=\"http_stream\"} 0\n")

@@ -70,7 +70,11 @@ async fn a_raw_line_break_inside_a_frame_only_ends_a_command() {
         format!("{{\"id\":9,\"publish\":{{\"channel\":\"lobby\",\"data\":\"a\n{FORGED}\"}}}}");
     ann.text(&frame).await;
     assert_eq!(ann.closed().await, 3501);
-    stage.control.publish("lobby", chat_server::protocol::Json::parse(b"1").unwrap()).unwrap();
+    stage
+        .control
+        .publish("lobby", chat_server::protocol::Json::parse(b"1").unwrap())
+        .await
+        .unwrap();
     assert_eq!(bob.publication().await["data"], 1, "and nothing before it");
 }
 

@@ -8,7 +8,7 @@ use crate::harness::{Client, Stage, eventually};
 /// A channel with publications 1 to `count`, each its own offset, and a client that reads it.
 async fn lobby(stage: &Stage, count: u64) -> Client {
     for number in 1..=count {
-        stage.control.publish("lobby", Json::from_value(&number).unwrap()).unwrap();
+        stage.control.publish("lobby", Json::from_value(&number).unwrap()).await.unwrap();
     }
     stage.connect("ann").await
 }
@@ -96,7 +96,7 @@ async fn a_page_ends_at_half_a_megabyte_and_the_next_one_goes_on() {
     let stage = Stage::with(&[("MAX_MESSAGE_SIZE", "61440")]).await;
     let large = Json::from_value(&"x".repeat(60_000)).unwrap();
     for _ in 0..20 {
-        stage.control.publish("lobby", large.clone()).unwrap();
+        stage.control.publish("lobby", large.clone()).await.unwrap();
     }
     let mut ann = stage.connect("ann").await;
     let mut seen = Vec::new();
@@ -118,7 +118,7 @@ async fn publications_say_who_when_and_what() {
     let stage = Stage::start().await;
     let mut ann = stage.connect("ann").await;
     ann.publish("lobby", json!({ "text": "hi" })).await;
-    stage.control.publish("lobby", Json::parse(b"2").unwrap()).unwrap();
+    stage.control.publish("lobby", Json::parse(b"2").unwrap()).await.unwrap();
     let page = page(&mut ann, json!({ "limit": -1 })).await;
     let first = &page["publications"][0];
     assert_eq!((&first["data"], &first["info"]["user"]), (&json!({ "text": "hi" }), &json!("ann")));
@@ -134,12 +134,12 @@ async fn a_recovery_longer_than_a_page_comes_in_order_and_before_anything_new() 
     let joined = ann.subscribe("lobby").await;
     ann.ask("unsubscribe", json!({ "channel": "lobby" })).await;
     for _ in 0..50 {
-        stage.control.publish("lobby", large.clone()).unwrap();
+        stage.control.publish("lobby", large.clone()).await.unwrap();
     }
     let from = json!({ "channel": "lobby", "recover": true, "epoch": joined["epoch"] });
     let id = ann.send("subscribe", from).await;
     let reply = ann.expect(|message| message["id"] == id).await["subscribe"].clone();
-    stage.control.publish("lobby", Json::parse(b"\"new\"").unwrap()).unwrap();
+    stage.control.publish("lobby", Json::parse(b"\"new\"").unwrap()).await.unwrap();
     let first = offsets(&reply);
     assert_eq!(first, (1..=first.len() as u64).collect::<Vec<_>>());
     assert_eq!((&reply["recovered"], &reply["offset"]), (&json!(true), &json!(first.len())));
@@ -154,7 +154,7 @@ async fn a_client_that_asks_for_more_than_it_reads_is_let_go() {
     let stage = Stage::with(&[("PING_INTERVAL_MS", "300"), ("PONG_TIMEOUT_MS", "200")]).await;
     let large = Json::from_value(&"x".repeat(60_000)).unwrap();
     for _ in 0..100 {
-        stage.control.publish("lobby", large.clone()).unwrap();
+        stage.control.publish("lobby", large.clone()).await.unwrap();
     }
     let mut ann = stage.connect("ann").await;
     let epoch = page(&mut ann, json!({})).await["epoch"].clone();

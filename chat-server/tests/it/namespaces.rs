@@ -72,7 +72,11 @@ async fn allow_publish_lets_clients_publish() {
     ann.publish("on:1", json!(1)).await;
     assert_eq!(ann.publication().await["data"], 1);
     assert_eq!(error_of(&mut ann, "publish", "off:1").await, denied("not_allowed"));
-    stage.control.publish("off:1", chat_server::protocol::Json::parse(b"2").unwrap()).unwrap();
+    stage
+        .control
+        .publish("off:1", chat_server::protocol::Json::parse(b"2").unwrap())
+        .await
+        .unwrap();
     assert_eq!(ann.publication().await["data"], 2, "the server always may");
 }
 

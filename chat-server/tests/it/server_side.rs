@@ -38,7 +38,7 @@ async fn what_was_published_before_a_disconnect_arrives_before_it() {
     ann.subscribe("lobby").await;
     // One turn of the server sees all of it.
     for number in 1..=3 {
-        stage.control.publish("lobby", json_of(&json!(number))).unwrap();
+        stage.control.publish("lobby", json_of(&json!(number))).await.unwrap();
     }
     assert_eq!(stage.control.disconnect("ann", DisconnectCode::ForceReconnect), 1);
     for number in 1..=3 {
@@ -52,9 +52,9 @@ async fn what_was_published_before_an_unsubscription_arrives_before_it() {
     let stage = Stage::start().await;
     let mut ann = stage.connect("ann").await;
     ann.subscribe("lobby").await;
-    stage.control.publish("lobby", json_of(&json!(1))).unwrap();
+    stage.control.publish("lobby", json_of(&json!(1))).await.unwrap();
     assert_eq!(stage.control.unsubscribe("ann", "lobby", UnsubscribeCode::InsufficientState), 1);
-    stage.control.publish("lobby", json_of(&json!(2))).unwrap();
+    stage.control.publish("lobby", json_of(&json!(2))).await.unwrap();
     let kind = |message: &Value| {
         message["push"]["pub"].is_object() || message["push"]["unsubscribe"].is_object()
     };
@@ -78,7 +78,7 @@ async fn a_person_is_taken_out_of_a_channel_with_the_code_of_the_order() {
             _ => None,
         };
         while code_of(second.push().await.body) != Some(code.code()) {}
-        stage.control.publish("lobby", json_of(&json!(code.code()))).unwrap();
+        stage.control.publish("lobby", json_of(&json!(code.code()))).await.unwrap();
         ann.expect_none("after it", |message| message["push"]["pub"].is_object()).await;
     }
     assert_eq!(stage.control.unsubscribe("ann", "elsewhere", UnsubscribeCode::Server), 2);
@@ -89,14 +89,14 @@ async fn a_person_is_taken_out_of_a_channel_with_the_code_of_the_order() {
 async fn a_person_is_put_into_a_channel_and_hears_it() {
     let stage = Stage::start().await;
     let mut ann = stage.connect("ann").await;
-    stage.control.publish("lobby", json_of(&json!("before"))).unwrap();
+    stage.control.publish("lobby", json_of(&json!("before"))).await.unwrap();
     assert_eq!(stage.control.subscribe("ann", "lobby"), 1);
     let push = ann.push("subscribe").await;
     assert_eq!(push["channel"], "lobby");
     let sub = &push["subscribe"];
     assert_eq!((&sub["recoverable"], &sub["positioned"]), (&json!(true), &json!(true)));
     assert_eq!((&sub["offset"], sub["epoch"].is_string()), (&json!(1), true));
-    stage.control.publish("lobby", json_of(&json!("after"))).unwrap();
+    stage.control.publish("lobby", json_of(&json!("after"))).await.unwrap();
     let publication = ann.publication().await;
     assert_eq!((&publication["data"], &publication["offset"]), (&json!("after"), &json!(2)));
     assert_eq!(stage.control.subscribe("ann", "lobby"), 1);
@@ -112,7 +112,7 @@ async fn channels_that_do_not_exist_are_no_place_to_be_put_into() {
     let mut ann = stage.connect("ann").await;
     for channel in ["nowhere:1", "room:1", "", "a b"] {
         assert_eq!(stage.control.subscribe("ann", channel), 1);
-        assert!(stage.control.publish(channel, json_of(&json!(1))).is_err(), "{channel}");
+        assert!(stage.control.publish(channel, json_of(&json!(1))).await.is_err(), "{channel}");
     }
     ann.expect_none("a push", |message| message["push"].is_object()).await;
 }
@@ -144,11 +144,11 @@ async fn the_feed_reaches_every_connection_of_a_person_and_is_recovered_at_conne
     let first = ann.ask("connect", json!({ "token": token })).await["connect"].clone();
     let feed = &first["subs"]["user:ann"];
     assert_eq!((&feed["recoverable"], &feed["offset"]), (&json!(true), &Value::Null));
-    stage.control.publish("user:ann", json_of(&json!(1))).unwrap();
+    stage.control.publish("user:ann", json_of(&json!(1))).await.unwrap();
     assert_eq!(ann.push("pub").await["channel"], "user:ann");
     drop(ann);
     for number in 2..=400 {
-        stage.control.publish("user:ann", json_of(&json!(number))).unwrap();
+        stage.control.publish("user:ann", json_of(&json!(number))).await.unwrap();
     }
     let mut ann = stage.socket().await;
     let from = json!({ "recover": true, "offset": 1, "epoch": feed["epoch"] });
@@ -168,7 +168,7 @@ async fn the_feed_reaches_every_connection_of_a_person_and_is_recovered_at_conne
 async fn a_feed_that_cannot_be_continued_is_said_to_be_lost() {
     let stage = Stage::start().await;
     let first = stage.connect("ann").await;
-    stage.control.publish("user:ann", json_of(&json!(1))).unwrap();
+    stage.control.publish("user:ann", json_of(&json!(1))).await.unwrap();
     for from in [
         json!({ "recover": true, "offset": 1, "epoch": "another" }),
         json!({ "recover": true, "offset": 2 }),

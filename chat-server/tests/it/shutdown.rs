@@ -89,7 +89,7 @@ async fn what_was_acknowledged_arrives_before_the_goodbye() {
     }
     // And what is accepted in the very turn in which the server begins to go.
     for number in 21..=25 {
-        stage.control.publish("lobby", Json::from_value(&number).unwrap()).unwrap();
+        stage.control.publish("lobby", Json::from_value(&number).unwrap()).await.unwrap();
     }
     stage.shutdown.trigger();
     for number in 1..=25 {

@@ -71,14 +71,14 @@ async fn member(stage: &Stage, user: &str) -> Client {
 }
 
 /// Publishes so many bytes and returns the offset.
-fn publish(stage: &Stage, bytes: usize) -> u64 {
+async fn publish(stage: &Stage, bytes: usize) -> u64 {
     let data = Json::from_value(&"x".repeat(bytes)).unwrap();
-    stage.control.publish(ROOM, data).unwrap().offset
+    stage.control.publish(ROOM, data).await.unwrap().offset
 }
 
 /// Publishes, and waits until `pace` has it.
 async fn publish_to(stage: &Stage, pace: &mut Client) -> u64 {
-    let offset = publish(stage, DATA_BYTES);
+    let offset = publish(stage, DATA_BYTES).await;
     pace.expect(|message| message["push"]["pub"]["offset"] == offset).await;
     offset
 }
@@ -242,7 +242,7 @@ async fn unread_pages(join: &str) {
     const PAGES: u64 = 8;
     let (stage, _folder) = stage(|_| ()).await;
     for _ in 0..100 {
-        publish(&stage, 8000);
+        publish(&stage, 8000).await;
     }
     let mut bob = stage.connect("bob").await;
     let mut slow = narrow(&stage).await;
@@ -282,7 +282,7 @@ async fn pages_asked_for_in_one_frame_are_held_back_too() {
 async fn an_unread_page_does_not_make_a_client_slow_in_its_rooms() {
     let (stage, _folder) = stage(|_| ()).await;
     for _ in 0..100 {
-        publish(&stage, 8000);
+        publish(&stage, 8000).await;
     }
     let mut slow = slow_member(&stage, json!({})).await;
     let mut bob = member(&stage, "bob").await;
@@ -303,7 +303,7 @@ async fn an_unread_page_does_not_make_a_client_slow_in_its_rooms() {
 async fn pages_that_are_never_read_end_the_connection() {
     let (stage, _folder) = stage(impatient).await;
     for _ in 0..200 {
-        publish(&stage, 8000);
+        publish(&stage, 8000).await;
     }
     let mut slow = narrow(&stage).await;
     slow.ask("connect", json!({})).await;
@@ -317,7 +317,7 @@ async fn pages_that_are_never_read_end_the_connection() {
 async fn a_recovery_that_is_never_read_ends_the_connection() {
     let (stage, _folder) = stage(impatient).await;
     for _ in 0..200 {
-        publish(&stage, 8000);
+        publish(&stage, 8000).await;
     }
     let mut slow = narrow(&stage).await;
     slow.ask("connect", json!({})).await;
@@ -333,13 +333,13 @@ fn impatient(config: &mut Config) {
 /// Recovers a thousand publications while others come in.
 async fn recovered_in_order(bytes: usize, mut ann: Client, stage: &Stage) {
     for _ in 0..1000 {
-        publish(stage, bytes);
+        publish(stage, bytes).await;
     }
     let from = json!({ "channel": ROOM, "recover": true, "offset": 0 });
     let id = ann.send("subscribe", from).await;
     let mut top = 1000;
     for _ in 0..10 {
-        top = publish(stage, 10);
+        top = publish(stage, 10).await;
         tokio::task::yield_now().await;
     }
     let reply = ann.expect(|message| message["id"] == id).await["subscribe"].clone();
@@ -357,10 +357,10 @@ async fn recovered_in_order(bytes: usize, mut ann: Client, stage: &Stage) {
         known += 1;
         assert_eq!(next_offset(&mut ann).await, known, "in order, without a hole, none twice");
         if known.is_multiple_of(20) && top < 1100 {
-            top = publish(stage, 10);
+            top = publish(stage, 10).await;
         }
     }
-    let live = publish(stage, 10);
+    let live = publish(stage, 10).await;
     assert_eq!((live, next_offset(&mut ann).await), (top + 1, top + 1));
 }
 

@@ -87,8 +87,8 @@ impl Sealed {
         client
     }
 
-    fn publish(&self, data: &Value) -> u64 {
-        self.stage.control.publish("room", Json::from_value(data).unwrap()).unwrap().offset
+    async fn publish(&self, data: &Value) -> u64 {
+        self.stage.control.publish("room", Json::from_value(data).unwrap()).await.unwrap().offset
     }
 }
 
@@ -191,7 +191,7 @@ async fn a_renewed_certificate_is_served_while_connections_go_on() {
     let served = async || shake(sealed.stage.tcp().await, &renewed).await.is_ok();
     eventually("the new one is served", served).await;
     assert!(shake(sealed.stage.tcp().await, &sealed.files).await.is_err(), "the old one is gone");
-    let offset = sealed.publish(&json!("still here"));
+    let offset = sealed.publish(&json!("still here")).await;
     assert_eq!(before.publication().await["offset"], offset);
 }
 
@@ -252,7 +252,7 @@ async fn many_messages_arrive_in_order_through_changing_keys() {
     let sealed = Sealed::start().await;
     let mut bob = sealed.member("bob").await;
     for offset in 1..=3000 {
-        assert_eq!(sealed.publish(&json!(offset)), offset);
+        assert_eq!(sealed.publish(&json!(offset)).await, offset);
         // The backlog of a reader that keeps up is never in question here.
         if offset % 50 == 0 {
             for known in offset - 49..=offset {
@@ -273,7 +273,7 @@ async fn a_slow_reader_gets_its_page_and_every_message_in_order() {
     let sealed = Sealed::start().await;
     let data = json!("x".repeat(4096));
     for _ in 0..100 {
-        sealed.publish(&data);
+        sealed.publish(&data).await;
     }
     let narrow = TcpSocket::new_v4().unwrap();
     narrow.set_recv_buffer_size(8 * 1024).unwrap();
@@ -285,7 +285,7 @@ async fn a_slow_reader_gets_its_page_and_every_message_in_order() {
     let page = slow.expect(|message| message["id"] == 3).await;
     assert_eq!(page["history"]["publications"].as_array().unwrap().len(), 100);
     for offset in 101..=400 {
-        assert_eq!(sealed.publish(&data), offset);
+        assert_eq!(sealed.publish(&data).await, offset);
         assert_eq!(bob.publication().await["offset"], offset);
         if offset > 100 + BEHIND {
             assert_eq!(slow.publication().await["offset"], offset - BEHIND);
@@ -304,12 +304,12 @@ async fn a_reader_that_stops_is_closed_over_tls_as_well() {
     let ended = || sealed.stage.telemetry.render().contains("{code=\"3008\"} 1");
     let mut offset = 0;
     while !ended() {
-        offset = sealed.publish(&json!("x".repeat(LARGE)));
+        offset = sealed.publish(&json!("x".repeat(LARGE))).await;
         assert_eq!(bob.publication().await["offset"], offset);
         assert!(offset < 500, "the kernels of both sides hold less");
     }
     drop(stopped);
-    assert_eq!(sealed.publish(&json!("on")), offset + 1);
+    assert_eq!(sealed.publish(&json!("on")).await, offset + 1);
     assert_eq!(bob.publication().await["offset"], offset + 1);
 }
 

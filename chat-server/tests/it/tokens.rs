@@ -215,7 +215,7 @@ async fn the_feed_of_a_user_with_a_long_and_spaced_name_works_like_any_other() {
     let user = format!("Ann {}", "ü".repeat(120));
     let mut ann = stage.connect(&user).await;
     let feed = format!("user:{user}");
-    stage.control.publish(&feed, chat_server::protocol::Json::parse(b"1").unwrap()).unwrap();
+    stage.control.publish(&feed, chat_server::protocol::Json::parse(b"1").unwrap()).await.unwrap();
     assert_eq!(ann.push("pub").await["channel"], feed);
     let history = ann.ask("history", json!({ "channel": feed, "limit": -1 })).await;
     assert_eq!(history["history"]["publications"][0]["data"], 1);

@@ -106,13 +106,14 @@ async fn wait(mut child: Child) -> ExitStatus {
 /// Reads the program's lines until it closes its output: how many checks held, and which not.
 fn converse(stage: &Stage, mut stdin: ChildStdin, stdout: ChildStdout) -> (usize, Vec<String>) {
     let (mut held, mut failed) = (0, Vec::new());
+    let runtime = tokio::runtime::Handle::current();
     say(&mut stdin, &stage.addresses());
     for line in BufReader::new(stdout).lines() {
         let line = line.expect("the program writes text");
         if let Some(question) = line.strip_prefix("ASK ") {
             let question: Value = serde_json::from_str(question).expect("a question is JSON");
             let id = question["id"].clone();
-            let reply = match stage.act(question) {
+            let reply = match runtime.block_on(stage.act(question)) {
                 Ok(result) => json!({"id": id, "result": result}),
                 Err(why) => json!({"id": id, "error": why}),
             };

@@ -159,15 +159,15 @@ impl Stage {
     }
 
     /// Does what a program asks and gives it what it asked for.
-    pub(super) fn act(&self, question: Value) -> Result<Value, String> {
+    pub(super) async fn act(&self, question: Value) -> Result<Value, String> {
         let control = &self.server.control;
         let told = match serde_json::from_value(question).map_err(|error| error.to_string())? {
             Act::Token(wish) => return Ok(wish.grant().into()),
-            Act::Publish { channel, data } => return self.publish(&channel, &data),
+            Act::Publish { channel, data } => return self.publish(&channel, &data).await,
             Act::Burst { channel, from, to, padding } => {
                 let padding = "x".repeat(padding);
                 for n in from..=to {
-                    self.publish(&channel, &json!({ "n": n, "padding": padding }))?;
+                    self.publish(&channel, &json!({ "n": n, "padding": padding })).await?;
                 }
                 return Ok(Value::Null);
             }
@@ -207,8 +207,8 @@ impl Stage {
         }
     }
 
-    fn publish(&self, channel: &str, data: &Value) -> Result<Value, String> {
-        let published = self.server.control.publish(channel, document(data)?);
+    async fn publish(&self, channel: &str, data: &Value) -> Result<Value, String> {
+        let published = self.server.control.publish(channel, document(data)?).await;
         published.map_err(|error| error.to_string())?;
         Ok(Value::Null)
     }

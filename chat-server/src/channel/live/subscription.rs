@@ -1,0 +1,138 @@
+//! One client in one channel: on hold, delivered to, present; leaving is `Drop`.
+
+use std::sync::Arc;
+
+use chassis::delivery::Member;
+use tokio::time::Instant;
+
+use super::super::outlet::{Audience, Outlet, index};
+use super::Channel;
+use crate::outbound::Format;
+use crate::protocol::{ClientInfo, Push};
+
+/// One client in one channel; dropping it is leaving.
+pub struct Subscription {
+    channel: Arc<Channel>,
+    info: Arc<ClientInfo>,
+    format: Format,
+    shard: usize,
+    join_leave: bool,
+    /// It is counted as a member and its frames come, or wait on hold.
+    attached: bool,
+    /// Others were told of the join, so they are told of the leave.
+    announced: bool,
+}
+
+impl Channel {
+    /// A place for a client; nothing is delivered or held for it before [`Subscription::attach`].
+    #[must_use]
+    pub fn reserve(
+        self: &Arc<Self>,
+        member: &Member,
+        format: Format,
+        info: Arc<ClientInfo>,
+        wants_join_leave: bool,
+    ) -> Subscription {
+        let join_leave =
+            wants_join_leave && self.options.join_leave && !self.options.force_push_join_leave;
+        let (channel, shard) = (self.clone(), member.shard());
+        let (attached, announced) = (false, false);
+        Subscription { channel, info, format, shard, join_leave, attached, announced }
+    }
+}
+
+impl Subscription {
+    /// The channel.
+    #[must_use]
+    pub fn channel(&self) -> &Arc<Channel> {
+        &self.channel
+    }
+
+    /// Enters the client on hold: nothing is delivered to it until [`Subscription::release`].
+    pub fn attach(&mut self, member: &Member) {
+        self.attached = true;
+        let mut state = self.channel.state.lock();
+        for audience in self.audiences() {
+            state.members[self.shard][index(self.format, audience)] += 1;
+            member.attach(Outlet::new(self.channel.clone(), self.format, audience));
+        }
+    }
+
+    fn audiences(&self) -> impl Iterator<Item = Audience> + use<> {
+        let second = self.join_leave.then_some(Audience::JoinLeave);
+        std::iter::once(Audience::Everyone).chain(second)
+    }
+
+    /// Starts delivery behind `after`, which the client knows from the reply queued before.
+    pub fn release(&self, member: &Member, after: u64) {
+        for audience in self.audiences() {
+            let outlet = Outlet::new(self.channel.clone(), self.format, audience);
+            let after = if audience == Audience::Everyone { after } else { 0 };
+            member.release(&*outlet, after);
+        }
+    }
+
+    /// Makes the client present and tells the others, where the channel does either.
+    pub fn announce(&mut self) {
+        let options = &self.channel.options;
+        if !options.presence && !options.join_leave && !options.force_push_join_leave {
+            return;
+        }
+        self.announced = true;
+        let mut state = self.channel.state.lock();
+        if options.presence {
+            let info = self.info.clone();
+            state.present.insert(info.client.clone(), info);
+            *state.users.entry(self.info.user.clone()).or_insert(0) += 1;
+        }
+        if options.join_leave || options.force_push_join_leave {
+            let channel = self.channel.name.clone();
+            let push = Push::Join { channel, info: ClientInfo::clone(&self.info) };
+            self.channel.presence_push(&state, &push);
+        }
+    }
+
+    /// Leaves while the connection stays: nothing of the channel is delivered afterwards.
+    pub fn end(self, member: &Member) {
+        if !self.attached {
+            return;
+        }
+        for audience in self.audiences() {
+            member.detach(self.channel.topic(index(self.format, audience)));
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let mut state = self.channel.state.lock();
+        for audience in self.audiences().filter(|_| self.attached) {
+            state.members[self.shard][index(self.format, audience)] -= 1;
+        }
+        state.left_at = Instant::now();
+        if !self.announced {
+            return;
+        }
+        let options = &self.channel.options;
+        if options.presence {
+            state.present.remove(&self.info.client);
+            if let Some(connections) = state.users.get_mut(&self.info.user) {
+                *connections -= 1;
+                if *connections == 0 {
+                    state.users.remove(&self.info.user);
+                }
+            }
+        }
+        if options.join_leave || options.force_push_join_leave {
+            let channel = self.channel.name.clone();
+            let push = Push::Leave { channel, info: ClientInfo::clone(&self.info) };
+            self.channel.presence_push(&state, &push);
+        }
+    }
+}
+
+impl std::fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Subscription").field("channel", &self.channel.name).finish_non_exhaustive()
+    }
+}

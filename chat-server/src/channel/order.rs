@@ -1,0 +1,152 @@
+//! The order of a log's events on their way to its channel, whatever order they come in.
+//!
+//! Pure. The next offset passes; a later one waits for those before it; an earlier one was seen.
+//! Until it is known where the log stands, everything waits. What waits is bounded: beyond that it
+//! is dropped, for the store has it.
+
+use std::collections::BTreeMap;
+
+use crate::protocol::Publication;
+use crate::store::Amend;
+
+/// Events that wait for one that is missing: at 300 bytes each about 300 KiB, and more than a
+/// node commits while another one's message is on its way.
+const WAITING_MAX: usize = 1024;
+
+/// An event on its way.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Arrival {
+    pub(super) publication: Publication,
+    pub(super) amends: Vec<Amend>,
+}
+
+/// What becomes of an arrival.
+#[derive(Debug, PartialEq)]
+pub(super) enum Turn {
+    /// It is the next one.
+    Now(Arrival),
+    /// It waits.
+    Waits,
+    /// It was here before.
+    Known,
+}
+
+/// The place of a channel in its log.
+#[derive(Debug, Default)]
+pub(super) struct Order {
+    /// The last offset that passed; `None` until it is known where the log stands.
+    last: Option<u64>,
+    waiting: BTreeMap<u64, Arrival>,
+}
+
+impl Order {
+    /// True once it is known where the log stands.
+    pub(super) fn is_based(&self) -> bool {
+        self.last.is_some()
+    }
+
+    /// The log stands at `head`: what waits and is not newer is dropped. Only the first word
+    /// counts; later ones come through the log itself.
+    pub(super) fn base(&mut self, head: u64) -> bool {
+        if self.is_based() {
+            return false;
+        }
+        self.last = Some(head);
+        self.waiting.retain(|&offset, _| offset > head);
+        true
+    }
+
+    /// One more arrival.
+    pub(super) fn arrive(&mut self, arrival: Arrival) -> Turn {
+        let offset = arrival.publication.offset;
+        match self.last {
+            Some(last) if offset <= last => Turn::Known,
+            Some(last) if offset == last + 1 => {
+                self.last = Some(offset);
+                Turn::Now(arrival)
+            }
+            _ => {
+                if self.waiting.len() < WAITING_MAX {
+                    self.waiting.insert(offset, arrival);
+                }
+                Turn::Waits
+            }
+        }
+    }
+
+    /// The next one of those that waited, when nothing is missing before it.
+    pub(super) fn next(&mut self) -> Option<Arrival> {
+        let next = self.last? + 1;
+        let arrival = self.waiting.remove(&next)?;
+        self.last = Some(next);
+        Some(arrival)
+    }
+
+    /// The last offset that passed, when something waits for what comes after it.
+    pub(super) fn stuck_behind(&self) -> Option<u64> {
+        self.last.filter(|_| !self.waiting.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::protocol::Json;
+
+    fn arrival(offset: u64) -> Arrival {
+        let publication = Publication { offset, ..Publication::new(Json::parse(b"1").unwrap()) };
+        Arrival { publication, amends: Vec::new() }
+    }
+
+    /// The offsets that pass when these arrive.
+    fn pass(order: &mut Order, offset: u64) -> Vec<u64> {
+        let mut passed = Vec::new();
+        if let Turn::Now(arrival) = order.arrive(arrival(offset)) {
+            passed.push(arrival.publication.offset);
+            while let Some(arrival) = order.next() {
+                passed.push(arrival.publication.offset);
+            }
+        }
+        passed
+    }
+
+    #[test]
+    fn what_comes_early_waits_for_what_is_missing() {
+        let mut order = Order::default();
+        assert!(order.base(4));
+        assert_eq!(pass(&mut order, 6), [0; 0]);
+        assert_eq!(order.stuck_behind(), Some(4));
+        assert_eq!(pass(&mut order, 5), [5, 6]);
+        assert_eq!(order.stuck_behind(), None);
+        assert_eq!(order.arrive(arrival(5)), Turn::Known);
+    }
+
+    #[test]
+    fn nothing_passes_before_it_is_known_where_the_log_stands() {
+        let mut order = Order::default();
+        for offset in [3, 5, 4] {
+            assert_eq!(order.arrive(arrival(offset)), Turn::Waits);
+        }
+        assert!(order.base(3) && !order.base(9));
+        let waited: Vec<_> = std::iter::from_fn(|| order.next()).collect();
+        assert_eq!(waited, [arrival(4), arrival(5)]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_order_with_repeats_passes_as_one_sequence(
+            base in 0..50u64,
+            noise in prop::collection::vec(1..200u64, 0..400),
+        ) {
+            let mut order = Order::default();
+            order.base(base);
+            let mut passed = Vec::new();
+            for offset in noise.into_iter().chain(1..=200) {
+                passed.extend(pass(&mut order, offset));
+            }
+            prop_assert_eq!(passed, (base + 1..=200).collect::<Vec<_>>());
+        }
+    }
+}

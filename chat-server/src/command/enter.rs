@@ -1,0 +1,230 @@
+//! Entering a channel: where the client starts, and what it missed.
+//!
+//! The client enters on hold, its position is read, and [`Entered`] tells the session what to reply
+//! and where delivery starts: nothing can fall in between. What it missed comes from memory, or
+//! from the channel's log. Who is far behind is not held meanwhile: the session sends the log page
+//! by page until little is left.
+
+use std::sync::Arc;
+
+use chassis::delivery::Member;
+
+use super::{Refusal, Services};
+use crate::channel::{Channel, Recovery, Subscription};
+use crate::fanout::{EnterError, within};
+use crate::outbound::Format;
+use crate::protocol::{
+    ClientInfo, ErrorCode, ErrorReply, Position, Publication, Subscribe, SubscribeResult,
+};
+use crate::room::LogId;
+use crate::store::{self, Range};
+
+/// Publications of the first recovery page, and of each that follows.
+pub(crate) const PAGE_PUBLICATIONS_MAX: usize = 256;
+
+/// What stands around the data of a publication in a reply: offset, time, sender.
+const ENVELOPE_BYTES: usize = 256;
+
+/// Bytes of the first recovery page.
+const PAGE_BYTES_MAX: usize = 64 * 1024;
+
+/// Who enters.
+#[derive(Debug, Clone, Copy)]
+pub struct Entering<'a> {
+    /// Its connection.
+    pub member: &'a Member,
+    /// How it wants its messages.
+    pub format: Format,
+    /// Who it is.
+    pub info: &'a Arc<ClientInfo>,
+}
+
+/// A client that is in a channel but hears nothing yet.
+#[derive(Debug)]
+pub struct Entered {
+    /// Its place.
+    pub subscription: Subscription,
+    /// What the subscriber is told first.
+    pub result: SubscribeResult,
+    /// What it missed beyond the first page, in order.
+    pub rest: Vec<Publication>,
+    /// Where delivery starts.
+    pub start: Start,
+    /// When the permission ends, in Unix seconds.
+    pub expires_at: Option<u64>,
+}
+
+/// Where delivery starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// Behind this offset, now: the client is on hold.
+    Behind(u64),
+    /// When the log was sent from behind this offset: the client is not on hold yet.
+    CatchUp(u64),
+}
+
+/// What a client missed.
+struct Missed {
+    publications: Vec<Publication>,
+    recovered: bool,
+    /// Where the channel stands.
+    top: u64,
+    start: Start,
+}
+
+impl From<EnterError> for Refusal {
+    fn from(error: EnterError) -> Self {
+        match error {
+            EnterError::Full(full) => ErrorReply::new(ErrorCode::LimitExceeded)
+                .with_message(full.to_string())
+                .with_reason("channels_max")
+                .into(),
+            EnterError::Store(error) => error.into(),
+        }
+    }
+}
+
+pub(super) async fn enter(
+    services: &Services,
+    channel: &Arc<Channel>,
+    client: Entering<'_>,
+    request: &Subscribe,
+) -> Result<Entered, Refusal> {
+    let options = channel.options();
+    let keeps = options.history_size > 0;
+    let recoverable = keeps && (options.force_recovery || request.recoverable);
+    let positioned = keeps && (recoverable || request.positioned);
+    let Entering { member, format, info } = client;
+    let mut subscription = channel.reserve(member, format, info.clone(), request.join_leave);
+    let from = (request.recover && recoverable)
+        .then(|| Position { offset: request.offset, epoch: request.epoch.as_str().into() });
+    let missed = match channel.log() {
+        Some(log) => from_log(services, log, &mut subscription, member, from.as_ref()).await,
+        None => Ok(from_memory(&mut subscription, member, from.as_ref())),
+    };
+    let Missed { mut publications, recovered, top, start } = match missed {
+        Ok(missed) => missed,
+        Err(error) => {
+            subscription.end(member);
+            return Err(error.into());
+        }
+    };
+    let rest = publications.split_off(page_len(&publications));
+    let more = !rest.is_empty() || matches!(start, Start::CatchUp(_));
+    let offset = match publications.last() {
+        Some(last) if more => last.offset,
+        _ => top,
+    };
+    let result = SubscribeResult {
+        recoverable,
+        positioned,
+        epoch: if positioned { channel.epoch().clone() } else { "".into() },
+        offset: if positioned { offset } else { 0 },
+        publications,
+        recovered,
+        was_recovering: request.recover,
+        ..SubscribeResult::default()
+    };
+    Ok(Entered { subscription, result, rest, start, expires_at: None })
+}
+
+fn from_memory(
+    subscription: &mut Subscription,
+    member: &Member,
+    from: Option<&Position>,
+) -> Missed {
+    subscription.attach(member);
+    let (top, recovery) = subscription.channel().recover(from);
+    let (publications, recovered) = match recovery {
+        Recovery::Recovered(publications) => (publications, true),
+        Recovery::Fresh | Recovery::Lost => (Vec::new(), false),
+    };
+    let top = top.offset;
+    Missed { publications, recovered, top, start: Start::Behind(top) }
+}
+
+async fn from_log(
+    services: &Services,
+    log: LogId,
+    subscription: &mut Subscription,
+    member: &Member,
+    from: Option<&Position>,
+) -> Result<Missed, store::Error> {
+    let channel = subscription.channel().clone();
+    let Some(from) = from else { return Ok(from_memory(subscription, member, None)) };
+    let same_life = from.epoch.is_empty() || from.epoch == *channel.epoch();
+    let behind = channel.top().offset.saturating_sub(from.offset);
+    if same_life && behind > PAGE_PUBLICATIONS_MAX as u64 {
+        return far_behind(services, log, subscription, member, from.offset).await;
+    }
+    let near = from_memory(subscription, member, Some(from));
+    if near.recovered || !same_life {
+        return Ok(near);
+    }
+    // Not in memory, or this process has not heard of it yet: the store knows.
+    let head = within(services.store.head(log)).await?;
+    let lost = Missed { publications: Vec::new(), recovered: false, ..near };
+    if from.offset > head.offset.max(near.top) || from.offset < head.trimmed {
+        return Ok(lost);
+    }
+    let start = Start::Behind(near.top.max(from.offset));
+    let top = near.top.max(from.offset);
+    match log_between(services, log, from.offset, near.top).await? {
+        Some(publications) => Ok(Missed { publications, recovered: true, top, start }),
+        None => Ok(lost),
+    }
+}
+
+/// The first page now, the rest by the session.
+async fn far_behind(
+    services: &Services,
+    log: LogId,
+    subscription: &mut Subscription,
+    member: &Member,
+    offset: u64,
+) -> Result<Missed, store::Error> {
+    let page = services.store.page(log, Range::After(offset), PAGE_PUBLICATIONS_MAX);
+    let page = within(page).await?;
+    if page.first().is_none_or(|first| first.offset != offset + 1) {
+        return Ok(from_memory(subscription, member, None));
+    }
+    let mut publications: Vec<_> = page.iter().map(store::Event::publication).collect();
+    publications.truncate(page_len(&publications).max(1));
+    let last = publications.last().map_or(offset, |last| last.offset);
+    let start = Start::CatchUp(last);
+    Ok(Missed { publications, recovered: true, top: last, start })
+}
+
+/// Everything in a log behind `after` up to `upto`; `None` when some of it is no longer there.
+pub(crate) async fn log_between(
+    services: &Services,
+    log: LogId,
+    after: u64,
+    upto: u64,
+) -> Result<Option<Vec<Publication>>, store::Error> {
+    let (mut last, mut publications) = (after, Vec::new());
+    while last < upto {
+        let page = services.store.page(log, Range::After(last), PAGE_PUBLICATIONS_MAX);
+        let page = within(page).await?;
+        for event in page.iter().take_while(|event| event.offset <= upto) {
+            if event.offset != last + 1 {
+                return Ok(None);
+            }
+            last = event.offset;
+            publications.push(event.publication());
+        }
+        if page.is_empty() {
+            return Ok(None);
+        }
+    }
+    Ok(Some(publications))
+}
+
+fn page_len(publications: &[Publication]) -> usize {
+    let mut bytes = 0;
+    let fits = |publication: &&Publication| {
+        bytes += publication.data.len() + ENVELOPE_BYTES;
+        bytes <= PAGE_BYTES_MAX
+    };
+    publications.iter().take(PAGE_PUBLICATIONS_MAX).take_while(fits).count()
+}

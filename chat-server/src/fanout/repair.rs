@@ -1,0 +1,145 @@
+//! What channels miss is read from the store: a gap at once, a lost last event by comparing heads.
+//!
+//! One task. A gap is given a moment, for what is missing is mostly on its way. The heads of the
+//! logs that somebody listens to are compared every five seconds, and as soon as the store is back
+//! after it was away. Whatever it reads is delivered like any other arrival, in order and once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::channel::{Channel, Hub};
+use crate::store::{self, Range, State, Store};
+
+/// How long what is missing may be on its way.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// Between two comparisons of all heads.
+const COMPARE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether the store is back.
+const TICK: Duration = Duration::from_millis(500);
+
+/// Heads asked for at once.
+const HEADS_MAX: usize = 1000;
+
+/// Events read at once.
+const PAGE: usize = 256;
+
+/// The task that repairs.
+#[derive(Debug)]
+pub struct Repair {
+    hub: Arc<Hub>,
+    store: Arc<Store>,
+    missing: mpsc::Receiver<Arc<Channel>>,
+}
+
+/// What a comparison found besides what it repaired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing.
+    Order,
+    /// The offsets have a new life: nobody's position counts any more.
+    NewEpoch,
+}
+
+impl Repair {
+    pub(super) fn new(
+        hub: Arc<Hub>,
+        store: Arc<Store>,
+        missing: mpsc::Receiver<Arc<Channel>>,
+    ) -> Self {
+        Self { hub, store, missing }
+    }
+
+    /// Repairs until `stop`; `begin_again` is called when nobody's position counts any more.
+    pub async fn run(mut self, stop: CancellationToken, begin_again: impl Fn()) {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let (mut compared, mut was_down) = (Instant::now(), false);
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                Some(channel) = self.missing.recv() => {
+                    tokio::time::sleep(PATIENCE).await;
+                    if let Some(last) = channel.stuck_behind() {
+                        report(self.fetch(&channel, last).await);
+                    }
+                }
+                _ = ticks.tick() => {
+                    let down = self.store.state() != State::Up;
+                    let back = std::mem::replace(&mut was_down, down) && !down;
+                    if down || !(back || compared.elapsed() >= COMPARE_INTERVAL) {
+                        continue;
+                    }
+                    compared = Instant::now();
+                    match self.compare().await {
+                        Ok(Found::NewEpoch) => begin_again(),
+                        Ok(Found::Order) => {}
+                        Err(error) => report(Err(error)),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Compares where the store and the channels stand.
+    async fn compare(&self) -> Result<Found, store::Error> {
+        if self.hub.begin_log_epoch(&self.store.epoch().await?) {
+            tracing::warn!("the offsets of all logs have a new life");
+            return Ok(Found::NewEpoch);
+        }
+        let channels = self.hub.logs_with_members();
+        for channels in channels.chunks(HEADS_MAX) {
+            // Before the store is asked: what it says is not older than this.
+            let tops: Vec<u64> = channels.iter().map(|channel| channel.top().offset).collect();
+            let logs: Vec<_> = channels.iter().filter_map(|channel| channel.log()).collect();
+            let heads = self.store.heads(&logs).await?;
+            for ((channel, top), head) in channels.iter().zip(tops).zip(heads) {
+                channel.revise(head.revision);
+                if head.offset < top {
+                    tracing::error!(
+                        channel = %channel.name(), top, head = head.offset,
+                        "the database lost what was acknowledged: its offsets get a new life"
+                    );
+                    self.store.begin_epoch().await?;
+                    let began = self.hub.begin_log_epoch(&self.store.epoch().await?);
+                    return Ok(if began { Found::NewEpoch } else { Found::Order });
+                }
+                if head.offset > channel.top().offset {
+                    self.fetch(channel, top).await?;
+                }
+            }
+        }
+        Ok(Found::Order)
+    }
+
+    /// Delivers everything behind `last`.
+    async fn fetch(&self, channel: &Channel, mut last: u64) -> Result<(), store::Error> {
+        let Some(log) = channel.log() else { return Ok(()) };
+        loop {
+            let events = self.store.page(log, Range::After(last), PAGE).await?;
+            let Some(newest) = events.last() else {
+                // Changes to what is kept came with events that were missed.
+                channel.forget();
+                return Ok(());
+            };
+            last = newest.offset;
+            tracing::debug!(channel = %channel.name(), events = events.len(), "repaired");
+            for event in events {
+                channel.deliver(event.publication(), Vec::new(), None);
+            }
+        }
+    }
+}
+
+fn report(result: Result<(), store::Error>) {
+    if let Err(error) = result {
+        // The next comparison tries again.
+        tracing::debug!(%error, "what is missing could not be read");
+    }
+}

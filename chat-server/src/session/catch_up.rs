@@ -1,0 +1,87 @@
+//! Sending a log to a client that was away for long: page by page, as fast as it reads, between its
+//! commands.
+//!
+//! It is not on hold meanwhile: what would be held grows with the time it takes, the log does not.
+//! When little is left it enters on hold, gets the rest, and is let in.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::{Session, UNREAD_REPLIES_MAX};
+use crate::channel::Channel;
+use crate::command::{PAGE_PUBLICATIONS_MAX, log_between};
+use crate::outbound::Batch;
+use crate::protocol::UnsubscribeCode;
+use crate::store::Range;
+
+/// So much behind the log, a client is let in: what comes meanwhile is held.
+const LEFT_MAX: u64 = 64;
+
+/// What a step came to.
+enum Step {
+    /// It goes on behind this offset.
+    On(u64),
+    /// It has everything up to this offset and was let in.
+    In,
+    /// Some of it is gone, or cannot be read.
+    Lost,
+}
+
+impl Session {
+    /// Ready when a client that is behind has read what it was sent.
+    pub(super) fn poll_catch_up(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.subs.is_behind() {
+            true => pin!(self.member.drained(UNREAD_REPLIES_MAX)).poll(cx),
+            false => Poll::Pending,
+        }
+    }
+
+    /// Sends the next page.
+    pub(super) async fn catch_up(&mut self) {
+        let Some(sub) = self.subs.behind() else { return };
+        let Some(after) = sub.catch_up.take() else { return };
+        let channel = sub.subscription.channel().clone();
+        let step = self.send_page(&channel, after).await;
+        match step {
+            Step::On(after) => self.continue_behind(&channel, Some(after)),
+            Step::In => {}
+            // It comes back with the position it has reached.
+            Step::Lost => self.unsubscribe(channel.name(), UnsubscribeCode::InsufficientState),
+        }
+    }
+
+    fn continue_behind(&mut self, channel: &Channel, after: Option<u64>) {
+        if let Some(sub) = self.subs.get_mut(channel.name()) {
+            sub.catch_up = after;
+        }
+    }
+
+    async fn send_page(&mut self, channel: &Arc<Channel>, after: u64) -> Step {
+        let Some(log) = channel.log() else { return Step::Lost };
+        let mut batch = Batch::new(self.format);
+        if channel.top().offset.saturating_sub(after) > LEFT_MAX {
+            let page = self.services.store.page(log, Range::After(after), PAGE_PUBLICATIONS_MAX);
+            let Ok(events) = page.await else { return Step::Lost };
+            let whole = events.iter().zip(after + 1..).all(|(event, next)| event.offset == next);
+            let Some(last) = events.last().filter(|_| whole) else { return Step::Lost };
+            let publications: Vec<_> =
+                events.iter().map(crate::store::Event::publication).collect();
+            self.send_missed(channel.name(), &publications, &mut batch);
+            return Step::On(last.offset);
+        }
+        let Some(sub) = self.subs.get_mut(channel.name()) else { return Step::In };
+        sub.subscription.attach(&self.member);
+        let top = channel.top().offset.max(after);
+        match log_between(&self.services, log, after, top).await {
+            Ok(Some(publications)) => {
+                self.send_missed(channel.name(), &publications, &mut batch);
+                if let Some(sub) = self.subs.get_mut(channel.name()) {
+                    sub.subscription.release(&self.member, top);
+                }
+                Step::In
+            }
+            Ok(None) | Err(_) => Step::Lost,
+        }
+    }
+}
