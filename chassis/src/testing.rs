@@ -1,4 +1,5 @@
-//! What the tests of the services share: tokens, certificates, broken networks, deadlines.
+//! What the tests of the services share: tokens, certificates, broken networks, a database,
+//! deadlines.
 //!
 //! Compiled for tests and behind the feature `testing`, never into a production binary. Helpers
 //! here panic with a message that says what the test environment lacks: a test has no better
@@ -7,6 +8,7 @@
 mod certificate;
 mod fault_proxy;
 mod issuer;
+mod schema;
 
 use std::time::Duration;
 
@@ -15,6 +17,7 @@ use tokio::time::timeout;
 pub use self::certificate::{SelfSigned, client_config, self_signed};
 pub use self::fault_proxy::{Direction, FaultProxy};
 pub use self::issuer::{Issuer, jwks};
+pub use self::schema::Schema;
 
 /// Longest a test waits for anything: a hundred times what a loaded two-core machine needs.
 pub const DEADLINE: Duration = Duration::from_secs(10);

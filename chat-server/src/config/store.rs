@@ -50,6 +50,6 @@ pub(super) fn read(reader: &mut Reader<'_>, data_dir: &Path) -> Settings {
         None => Target::Sqlite(data_dir.join(SQLITE_FILE)),
     };
     let pool_size = reader.get(&DATABASE_POOL_SIZE);
-    let timeout = Duration::from_millis(reader.get(&DATABASE_TIMEOUT_MS));
+    let timeout: Duration = reader.get(&DATABASE_TIMEOUT_MS);
     Settings { target, pool_size, timeout }
 }

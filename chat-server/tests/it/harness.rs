@@ -6,6 +6,7 @@
 
 mod binary;
 pub mod http;
+mod stores;
 mod stream;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,7 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use chassis::config::Source;
 use chassis::shutdown::Shutdown;
 use chassis::telemetry::Handles;
-use chassis::testing::{Issuer, deadline};
+use chassis::testing::{Issuer, Schema, deadline};
 use chat_server::config::Config;
 use chat_server::control::Control;
 use chat_server::metrics::BUCKETS;
@@ -28,6 +29,8 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 use tokio_util::task::TaskTracker;
 
 pub use self::binary::{publish, subscribe};
+pub(crate) use self::stores::on_both_stores;
+pub use self::stores::{Backend, run_on};
 pub use self::stream::encode;
 
 /// The secret of every test server.
@@ -41,7 +44,16 @@ pub struct Stage {
     pub shutdown: Shutdown,
     pub telemetry: Handles,
     running: JoinHandle<Report>,
+    config: Config,
+    kept: Kept,
+}
+
+/// What outlives a server that is started again.
+#[derive(Debug)]
+struct Kept {
     _data: tempfile::TempDir,
+    /// Where rooms are; without one they are in SQLite in `data`.
+    _schema: Option<Schema>,
 }
 
 /// A client over WebSocket in JSON.
@@ -61,15 +73,40 @@ impl Stage {
 
     /// A server with some variables set.
     pub async fn with(variables: &[(&str, &str)]) -> Self {
-        Self::build(variables, |_| ()).await
+        Self::build(None, variables, |_| ()).await
     }
 
     /// A server whose configuration was changed in ways no variable allows.
     pub async fn with_config(change: impl FnOnce(&mut Config)) -> Self {
-        Self::build(&[], change).await
+        Self::build(None, &[], change).await
     }
 
-    async fn build(variables: &[(&str, &str)], change: impl FnOnce(&mut Config)) -> Self {
+    /// A server with this store.
+    pub async fn on(backend: Backend) -> Self {
+        Self::on_with(backend, &[]).await
+    }
+
+    /// A server with this store and some variables set.
+    pub async fn on_with(backend: Backend, variables: &[(&str, &str)]) -> Self {
+        let schema = match backend {
+            Backend::Sqlite => None,
+            Backend::Postgres => Some(Schema::create().await),
+        };
+        Self::build(schema, variables, |_| ()).await
+    }
+
+    /// Ends the server and starts it again, with the same settings and the same store.
+    pub async fn restart(self) -> Self {
+        self.shutdown.trigger();
+        deadline(self.running).await.unwrap();
+        Self::run(self.config, self.kept).await
+    }
+
+    async fn build(
+        schema: Option<Schema>,
+        variables: &[(&str, &str)],
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         let data = tempfile::tempdir().unwrap();
         let dir = data.path().to_str().unwrap();
         let mut pairs = vec![
@@ -79,18 +116,25 @@ impl Stage {
             ("JWT_SECRET", SECRET),
             ("DATA_DIR", dir),
         ];
+        if let Some(schema) = &schema {
+            pairs.push(("DATABASE_URL", schema.url()));
+        }
         for &(name, value) in variables {
             pairs.retain(|(known, _)| *known != name);
             pairs.push((name, value));
         }
         let mut config = Config::load(&Source::from_pairs(pairs)).unwrap();
         change(&mut config);
+        Self::run(config, Kept { _data: data, _schema: schema }).await
+    }
+
+    async fn run(config: Config, kept: Kept) -> Self {
         let telemetry = Handles::detached(&config.telemetry, BUCKETS).unwrap();
-        let server = Server::bind(config, telemetry.clone()).await.unwrap();
+        let server = Server::bind(config.clone(), telemetry.clone()).await.unwrap();
         let (addresses, control) = (server.addresses(), server.control());
         let shutdown = server.shutdown();
         let running = TaskTracker::new().spawn(server.run());
-        Self { addresses, control, shutdown, telemetry, running, _data: data }
+        Self { addresses, control, shutdown, telemetry, running, config, kept }
     }
 
     /// Ends the server and says how it went.

@@ -16,6 +16,7 @@ mod harness;
 mod history;
 mod hostile_sockets;
 mod limits;
+mod migrations;
 mod namespaces;
 mod presence;
 mod sdk;
