@@ -10,6 +10,7 @@ mod enter;
 mod fields;
 mod history;
 
+mod post;
 mod presence;
 mod publish;
 mod refresh;
@@ -31,6 +32,7 @@ pub use connect::{Connected, connect};
 pub use enter::{Entered, Entering, Start};
 pub(crate) use enter::{PAGE_PUBLICATIONS_MAX, log_between};
 pub use history::history;
+pub use post::SlowMode;
 pub use presence::{presence, presence_stats};
 pub use publish::{Post, publish, typing};
 pub use refresh::{Renewal, refresh, sub_refresh};
@@ -82,6 +84,8 @@ pub struct Services {
     pub version: Arc<str>,
     /// Publishes of each user.
     pub message_rate: Keyed<Arc<str>>,
+    /// Who posted last in rooms with slow mode.
+    pub slow_mode: SlowMode,
     /// What is counted.
     pub metrics: Arc<Metrics>,
 }

@@ -109,7 +109,7 @@ impl Fanout {
             this.publish(published);
             Ok(value)
         });
-        match within(async { Ok(task.await) }).await? {
+        match within(async { Ok::<_, store::Error>(task.await) }).await? {
             Ok(done) => done,
             Err(panicked) => Err(store::Error::Broken(panicked.to_string())),
         }
@@ -117,13 +117,9 @@ impl Fanout {
 }
 
 /// What the store says, or that it says nothing in time.
-pub(crate) async fn within<T>(
-    answer: impl Future<Output = Result<T, store::Error>>,
-) -> Result<T, store::Error> {
-    match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
-        Ok(answer) => answer,
-        Err(_elapsed) => {
-            Err(store::Error::Unavailable { reason: "store_timeout", retry_after: RETRY_AFTER })
-        }
-    }
+pub(crate) async fn within<T, E: From<store::Error>>(
+    answer: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    let late = store::Error::Unavailable { reason: "store_timeout", retry_after: RETRY_AFTER };
+    tokio::time::timeout(ANSWER_TIMEOUT, answer).await.unwrap_or_else(|_elapsed| Err(late.into()))
 }

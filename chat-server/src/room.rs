@@ -8,6 +8,7 @@ mod id;
 mod name;
 mod permit;
 mod role;
+pub mod say;
 
 pub use body::{Body, InvalidBody};
 pub use id::{LogId, MessageId, RoomId};

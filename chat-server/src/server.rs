@@ -29,7 +29,7 @@ use routes::Routes;
 
 use crate::channel::{self, Hub, Namespaces};
 use crate::cli::banner::{self, BoundAddrs};
-use crate::command::{Authority, Services, at_least_one};
+use crate::command::{Authority, Services, SlowMode, at_least_one};
 use crate::config::Config;
 use crate::control::Control;
 use crate::fanout::{Fanout, Repair};
@@ -148,6 +148,7 @@ impl Server {
             node: uuid::Uuid::new_v4().to_string().into(),
             version: config.version.as_str().into(),
             message_rate: Keyed::new(Quota::per_second(at_least_one(limits.message_rate))),
+            slow_mode: SlowMode::new(),
             metrics,
         });
         Ok(Self {

@@ -17,6 +17,7 @@ mod committer;
 mod error;
 mod event;
 mod log;
+mod messages;
 mod migrate;
 mod monitor;
 mod open;

@@ -6,7 +6,7 @@ use chassis::delivery::Class;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::post::draft;
+use super::post::{append, draft};
 use super::subscribe::{denied, unknown_room};
 use super::{Caller, Refusal, Services, unix_millis};
 use crate::channel::Place;
@@ -81,7 +81,7 @@ async fn say(
     data: &Json,
 ) -> Result<PublishResult, Refusal> {
     let draft = draft(services, caller, room, data).await.map_err(unknown_room)?;
-    let Appended { offset, id, duplicate, .. } = within(services.committer.append(draft)).await?;
+    let Appended { offset, id, duplicate, .. } = within(append(services, draft)).await?;
     services.metrics.series.messages.increment(1);
     Ok(PublishResult {
         offset,

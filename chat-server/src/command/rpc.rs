@@ -51,18 +51,23 @@ pub async fn rpc(
 impl Call<'_> {
     /// Who asks; rooms know people, so an anonymous connection is nobody.
     fn user(&self) -> Result<&Arc<str>, Refusal> {
-        let user = &self.caller.info.user;
-        if user.is_empty() {
-            let error = ErrorReply::new(ErrorCode::Unauthorized).with_reason("user_required");
-            return Err(error.with_message("this takes a token with a user").into());
-        }
-        Ok(user)
+        user(self.caller)
     }
 
     /// A person named in a field.
     fn person(&self, field: &'static str) -> Result<UserId, Refusal> {
         self.fields.word(field)
     }
+}
+
+/// Who a caller is; an anonymous one is nobody.
+pub(super) fn user(caller: Caller<'_>) -> Result<&Arc<str>, Refusal> {
+    let user = &caller.info.user;
+    if user.is_empty() {
+        let error = ErrorReply::new(ErrorCode::Unauthorized).with_reason("user_required");
+        return Err(error.with_message("this takes a token with a user").into());
+    }
+    Ok(user)
 }
 
 fn unknown_method() -> Refusal {
