@@ -16,6 +16,7 @@
 mod committer;
 mod error;
 mod event;
+mod keys;
 mod log;
 mod messages;
 mod migrate;

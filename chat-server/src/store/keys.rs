@@ -1,0 +1,41 @@
+//! The idempotency keys of rows that are no more: a repeat of what retention or erasure removed
+//! still gets the offset and id of the first.
+//!
+//! A key outlives the name of its sender: what is kept is a hash under a secret of the database,
+//! so the table tells nobody who wrote, and asking it takes the sender's name.
+//!
+//! Not here: asking, which is a part of appending.
+
+use aws_lc_rs::hmac;
+
+use super::sql::{Tx, args};
+use super::{Error, Store};
+use crate::room::LogId;
+
+impl Store {
+    /// The sender as `publish_keys` has them: HMAC-SHA256 under the secret of the database.
+    pub(super) fn sender_hash(&self, sender: &str) -> Vec<u8> {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.secret);
+        hmac::sign(&key, sender.as_bytes()).as_ref().to_vec()
+    }
+}
+
+impl Tx {
+    /// Keeps the keys of a sender's rows from `first` to `last`, both included; before the rows
+    /// lose them. The log is locked.
+    pub(super) async fn keep_keys(
+        &mut self,
+        log: LogId,
+        (first, last): (u64, u64),
+        sender: &str,
+        sender_hash: Vec<u8>,
+    ) -> Result<(), Error> {
+        // The first answer stands for ever, so a key that is there already is left alone.
+        let sql = "INSERT INTO publish_keys (room_id, sender_hash, idem, off, id, digest) \
+            SELECT room_id, $1, idem, off, id, digest FROM messages \
+            WHERE room_id = $2 AND off >= $3 AND off <= $4 AND sender = $5 AND idem IS NOT NULL \
+            ON CONFLICT (room_id, sender_hash, idem) DO NOTHING";
+        self.execute(sql, args![sender_hash, log.uuid(), first, last, sender]).await?;
+        Ok(())
+    }
+}
