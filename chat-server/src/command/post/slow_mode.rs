@@ -131,6 +131,7 @@ mod tests {
             digest: 0,
             data: Json::parse(b"{}").unwrap(),
             access: Access::Member,
+            accepted: tokio::time::Instant::now(),
         }
     }
 
