@@ -13,6 +13,7 @@
 //! Invariant: the offsets of a log are 1, 2, 3 .. without a hole, assigned in the transaction that
 //! writes the row.
 
+mod append;
 mod committer;
 mod error;
 mod event;

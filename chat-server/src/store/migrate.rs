@@ -19,7 +19,8 @@ macro_rules! files {
 }
 
 /// What PostgreSQL needs.
-pub(super) const POSTGRES: &Files = files!("postgres", 1 "rooms", 2 "messages", 3 "audit");
+pub(super) const POSTGRES: &Files =
+    files!("postgres", 1 "rooms", 2 "messages", 3 "audit", 4 "append");
 
 /// What SQLite needs.
 pub(super) const SQLITE: &Files = files!("sqlite", 1 "rooms", 2 "messages", 3 "audit");

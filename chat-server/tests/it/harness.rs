@@ -8,6 +8,7 @@ mod binary;
 pub mod http;
 mod stores;
 mod stream;
+pub mod vault;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

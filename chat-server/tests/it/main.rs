@@ -3,6 +3,7 @@
 #![expect(unreachable_pub, reason = "the harness is a module of one binary")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
+mod append;
 mod bad_input;
 mod bad_protobuf;
 mod channels;

@@ -1,0 +1,223 @@
+//! Messages into their logs: one transaction for a batch of drafts.
+//!
+//! Both databases do the same in the same order: lock the rooms by id, look for repeats, check
+//! the right to write on rows read under the lock, give offsets to what is new, write it. A draft
+//! that is refused takes no offset and stops no other. The rules stand in `room::permit`; the
+//! statements say them again, for a round trip to ask would hold the lock twice as long.
+//!
+//! Whose transaction was cut off does not know what became of it: that is
+//! [`Error::Unavailable`], and the same drafts with their `idem` may come again.
+
+mod postgres;
+mod sqlite;
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use aws_lc_rs::hmac;
+use sqlx::postgres::PgConnection;
+use sqlx::sqlite::SqlitePool;
+use uuid::Uuid;
+
+use super::sql::Database;
+use super::{Access, Appended, Conflict, Draft, Error, Missing, Outcome, Store};
+use crate::room::{Denied, LogId, MessageId, Role};
+
+/// The channel of a person's feed begins with it.
+const FEED: &str = "user:";
+
+/// What writes.
+#[derive(Debug)]
+pub(super) enum Writer<'a> {
+    /// Any connection, outside of a transaction.
+    Postgres(&'a mut PgConnection),
+    /// The pool of the one connection that writes.
+    Sqlite(&'a SqlitePool),
+}
+
+/// Drafts as a database takes them: without the repeats among them.
+#[derive(Debug)]
+struct Batch<'a> {
+    drafts: Vec<&'a Draft>,
+    /// Of the sender, as in `publish_keys`; for each draft that may be a repeat.
+    hashes: Vec<Option<[u8; 32]>>,
+    /// Logs of people, to be made when they do not exist; sorted.
+    feeds: Vec<Uuid>,
+    /// For each draft that came in, its place in `drafts`, or that of the one it repeats.
+    places: Vec<usize>,
+}
+
+/// What a database says about a draft.
+#[derive(Debug, Clone)]
+enum Verdict {
+    /// This row is the message.
+    Stands { appended: Appended, digest: i64 },
+    /// Nothing was written.
+    Refused(Error),
+}
+
+/// What a draft is to the database, by number.
+#[derive(Debug, Clone, Copy)]
+struct Status {
+    number: i16,
+    until: i64,
+}
+
+impl Store {
+    /// Appends drafts in their order and says what became of each. What fails together is tried
+    /// again in halves, so that in the end only a draft that cannot be written fails.
+    ///
+    /// # Errors
+    /// When the store cannot be used; nothing was tried then.
+    pub async fn append(&self, drafts: &[Draft]) -> Result<Vec<Outcome>, Error> {
+        self.monitor.check()?;
+        match &self.database {
+            Database::Postgres(pool) => {
+                let connection = pool.get().acquire().await;
+                let mut connection = connection.map_err(|error| self.monitor.judge(error))?;
+                Ok(self.append_with(Writer::Postgres(&mut connection), drafts).await)
+            }
+            Database::Sqlite { writer, .. } => {
+                Ok(self.append_with(Writer::Sqlite(writer), drafts).await)
+            }
+        }
+    }
+
+    /// The same over a certain connection; where that is lost, what was not done by then is
+    /// [`Error::Unavailable`].
+    pub(super) async fn append_with(
+        &self,
+        mut writer: Writer<'_>,
+        drafts: &[Draft],
+    ) -> Vec<Outcome> {
+        let mut outcomes: Vec<Outcome> = Vec::with_capacity(drafts.len());
+        // The part to do next is the last one.
+        let mut parts: Vec<Range<usize>> = vec![0..drafts.len()];
+        while let Some(part) = parts.pop() {
+            let tried = self.try_together(&mut writer, &drafts[part.clone()]).await;
+            match tried {
+                Ok(done) => outcomes.extend(done),
+                Err(error @ Error::Unavailable { .. }) => {
+                    outcomes.resize(drafts.len(), Err(error));
+                    break;
+                }
+                Err(error) if part.len() == 1 => {
+                    tracing::error!(%error, log = %drafts[part.start].log, "a message cannot be written");
+                    outcomes.push(Err(error));
+                }
+                Err(_together) => {
+                    let middle = part.start + part.len() / 2;
+                    parts.extend([middle..part.end, part.start..middle]);
+                }
+            }
+        }
+        outcomes
+    }
+
+    /// One transaction.
+    async fn try_together(
+        &self,
+        writer: &mut Writer<'_>,
+        drafts: &[Draft],
+    ) -> Result<Vec<Outcome>, Error> {
+        let batch = Batch::new(drafts, |sender| self.sender_hash(sender));
+        let verdicts = match writer {
+            Writer::Postgres(connection) => postgres::append(connection, &batch).await,
+            Writer::Sqlite(pool) => sqlite::append(pool, &batch).await,
+        };
+        Ok(batch.outcomes(drafts, &verdicts.map_err(|error| self.monitor.judge(error))?))
+    }
+
+    /// Who sent a message whose row is gone, in `publish_keys`.
+    pub(super) fn sender_hash(&self, sender: &str) -> [u8; 32] {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.secret);
+        let tag = hmac::sign(&key, sender.as_bytes());
+        tag.as_ref().try_into().expect("HMAC-SHA256 has 32 bytes")
+    }
+}
+
+impl<'a> Batch<'a> {
+    fn new(drafts: &'a [Draft], hash: impl Fn(&str) -> [u8; 32]) -> Self {
+        let mut batch = Self {
+            drafts: Vec::with_capacity(drafts.len()),
+            hashes: Vec::with_capacity(drafts.len()),
+            feeds: Vec::new(),
+            places: Vec::with_capacity(drafts.len()),
+        };
+        let mut first = HashMap::with_capacity(drafts.len());
+        for draft in drafts {
+            let next = batch.drafts.len();
+            let place = match draft.idem {
+                // With another right to write, a repeat may pass where the first did not: left to
+                // the database, which refuses both together and then takes them one by one.
+                Some(idem) => *first
+                    .entry((draft.log, &draft.sender, idem, draft.access == Access::Member))
+                    .or_insert(next),
+                None => next,
+            };
+            batch.places.push(place);
+            if place == next {
+                batch.drafts.push(draft);
+                batch.hashes.push(draft.idem.map(|_| hash(&draft.sender)));
+                batch.feeds.extend(draft.feed());
+            }
+        }
+        batch.feeds.sort_unstable();
+        batch.feeds.dedup();
+        batch
+    }
+
+    /// The verdicts for each draft that came in, repeats included.
+    fn outcomes(&self, drafts: &[Draft], verdicts: &[Verdict]) -> Vec<Outcome> {
+        let mut told = vec![false; self.drafts.len()];
+        let outcome = |(draft, &place): (&Draft, &usize)| match &verdicts[place] {
+            Verdict::Stands { digest, .. } if *digest != draft.digest => {
+                told[place] = true;
+                Err(Error::Conflict(Conflict::IdemReused))
+            }
+            Verdict::Stands { appended, .. } => {
+                let duplicate = appended.duplicate || told[place];
+                told[place] = true;
+                Ok(Appended { duplicate, ..*appended })
+            }
+            Verdict::Refused(error) => Err(error.clone()),
+        };
+        drafts.iter().zip(&self.places).map(outcome).collect()
+    }
+}
+
+impl Draft {
+    /// The log it is for, when that is a person's feed that the server writes to.
+    fn feed(&self) -> Option<Uuid> {
+        let user = self.channel.strip_prefix(FEED)?;
+        let is_feed = self.access == Access::Server && self.log == LogId::of_feed(user);
+        is_feed.then(|| self.log.uuid())
+    }
+}
+
+impl Status {
+    const WRITTEN: Self = Self { number: 0, until: 0 };
+    const DUPLICATE: i16 = 1;
+
+    /// Why nothing was written; the numbers are those of `0004_append.sql`.
+    fn refusal(self) -> Error {
+        let until = u64::try_from(self.until).unwrap_or(0);
+        Error::Denied(match self.number {
+            2 => return Error::Missing(Missing::Room),
+            3 => Denied::Banned { until },
+            4 => Denied::NotAMember,
+            5 => Denied::Archived,
+            6 => Denied::Muted { until },
+            7 => Denied::Role { needs: Role::Member },
+            other => return Error::Broken(format!("append status {other}")),
+        })
+    }
+}
+
+/// When a message was made, by its id: all that is kept of the time of one whose row is gone.
+fn time_of(id: MessageId) -> i64 {
+    let time = id.uuid().get_timestamp().map(|time| time.to_unix());
+    time.map_or(0, |(seconds, nanos)| {
+        i64::try_from(seconds * 1000 + u64::from(nanos / 1_000_000)).unwrap_or(0)
+    })
+}

@@ -1,0 +1,177 @@
+//! A store without a server, and the database beneath it: what a test of the store begins with.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chassis::testing::Schema;
+use chat_server::protocol::Json;
+use chat_server::room::{Kind, LogId, MessageId, Role, RoomId};
+use chat_server::store::{Access, Draft, EventKind, Settings, Store, Target};
+use serde_json::json;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{AssertSqlSafe, PgPool, Row, SqlitePool};
+use uuid::Uuid;
+
+use super::stores::{Backend, Begin};
+
+/// A store of one's own.
+#[derive(Debug)]
+pub struct Vault {
+    pub store: Arc<Store>,
+    pub settings: Settings,
+    raw: Raw,
+    _data: tempfile::TempDir,
+    _schema: Option<Schema>,
+}
+
+#[derive(Debug)]
+enum Raw {
+    Postgres(PgPool),
+    Sqlite(SqlitePool),
+}
+
+impl Begin for Vault {
+    async fn on(backend: Backend) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let file = data.path().join("veza.db");
+        let schema = match backend {
+            Backend::Sqlite => None,
+            Backend::Postgres => Some(Schema::create().await),
+        };
+        let target = match &schema {
+            None => Target::Sqlite(file.clone()),
+            Some(schema) => Target::Postgres(schema.url().into()),
+        };
+        let settings = Settings { target, pool_size: 4, timeout: Duration::from_secs(5) };
+        let store = Store::open(&settings).await.unwrap();
+        let raw = match &schema {
+            None => {
+                let options = SqliteConnectOptions::new().filename(file);
+                Raw::Sqlite(SqlitePool::connect_lazy_with(options))
+            }
+            Some(schema) => Raw::Postgres(PgPool::connect_lazy(schema.url()).unwrap()),
+        };
+        Self { store, settings, raw, _data: data, _schema: schema }
+    }
+}
+
+impl Vault {
+    /// The same database, opened by another process.
+    pub async fn node(&self) -> Arc<Store> {
+        Store::open(&self.settings).await.unwrap()
+    }
+
+    /// Runs a statement behind the store's back.
+    pub async fn run(&self, sql: impl Into<String>) -> u64 {
+        let sql = AssertSqlSafe(sql.into());
+        match &self.raw {
+            Raw::Postgres(pool) => sqlx::query(sql).execute(pool).await.unwrap().rows_affected(),
+            Raw::Sqlite(pool) => sqlx::query(sql).execute(pool).await.unwrap().rows_affected(),
+        }
+    }
+
+    /// The first column of a query, of numbers.
+    pub async fn numbers(&self, sql: impl Into<String>) -> Vec<i64> {
+        let sql = AssertSqlSafe(sql.into());
+        match &self.raw {
+            Raw::Postgres(pool) => {
+                let rows = sqlx::query(sql).fetch_all(pool).await.unwrap();
+                rows.iter().map(|row| row.get(0)).collect()
+            }
+            Raw::Sqlite(pool) => {
+                let rows = sqlx::query(sql).fetch_all(pool).await.unwrap();
+                rows.iter().map(|row| row.get(0)).collect()
+            }
+        }
+    }
+
+    /// The plan of a query, a line a step.
+    pub async fn plan(&self, sql: &str) -> Vec<String> {
+        match &self.raw {
+            Raw::Postgres(pool) => {
+                let sql = AssertSqlSafe(format!("EXPLAIN {sql}"));
+                let rows = sqlx::query(sql).fetch_all(pool).await.unwrap();
+                rows.iter().map(|row| row.get(0)).collect()
+            }
+            Raw::Sqlite(pool) => {
+                let sql = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+                let rows = sqlx::query(sql).fetch_all(pool).await.unwrap();
+                rows.iter().map(|row| row.get("detail")).collect()
+            }
+        }
+    }
+
+    /// An id as it stands in a statement.
+    pub fn id(&self, id: Uuid) -> String {
+        match &self.raw {
+            Raw::Postgres(_) => format!("'{id}'::uuid"),
+            Raw::Sqlite(_) => format!("x'{}'", id.simple()),
+        }
+    }
+
+    /// Bytes as they stand in a statement.
+    pub fn bytes(&self, bytes: &[u8]) -> String {
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        match &self.raw {
+            Raw::Postgres(_) => format!("'\\x{hex}'::bytea"),
+            Raw::Sqlite(_) => format!("x'{hex}'"),
+        }
+    }
+
+    /// A room.
+    pub async fn room(&self, kind: Kind) -> RoomId {
+        let room = RoomId::new();
+        let (id, kind) = (self.id(room.uuid()), kind.number());
+        let sql = format!("INSERT INTO rooms (id, kind, created_at) VALUES ({id}, {kind}, 0)");
+        self.run(sql).await;
+        room
+    }
+
+    /// A room with these members.
+    pub async fn room_of(&self, people: &[&str]) -> RoomId {
+        let room = self.room(Kind::Public).await;
+        for user in people {
+            self.member(room, user, Some(Role::Member)).await;
+        }
+        room
+    }
+
+    /// Makes somebody something in a room.
+    pub async fn member(&self, room: RoomId, user: &str, role: Option<Role>) {
+        let role = role.map_or("NULL".to_owned(), |role| role.number().to_string());
+        let room = self.id(room.uuid());
+        let sql = format!(
+            "INSERT INTO members (room_id, user_id, role, joined_at) \
+             VALUES ({room}, '{user}', {role}, 0) \
+             ON CONFLICT (room_id, user_id) DO UPDATE SET role = excluded.role"
+        );
+        self.run(sql).await;
+    }
+
+    /// The offsets that a log has.
+    pub async fn offsets(&self, log: LogId) -> Vec<i64> {
+        let id = self.id(log.uuid());
+        self.numbers(format!("SELECT off FROM messages WHERE room_id = {id} ORDER BY off")).await
+    }
+
+    /// The newest offset, as the room has it.
+    pub async fn head(&self, log: LogId) -> Option<i64> {
+        let id = self.id(log.uuid());
+        self.numbers(format!("SELECT head FROM rooms WHERE id = {id}")).await.first().copied()
+    }
+}
+
+/// A message of a member.
+pub fn draft(room: RoomId, sender: &str, idem: Option<Uuid>) -> Draft {
+    Draft {
+        log: room.log(),
+        channel: room.channel(),
+        id: MessageId::new(),
+        kind: EventKind::Message,
+        sender: sender.into(),
+        idem,
+        digest: 1,
+        data: Json::from_value(&json!({ "type": "message", "body": "hi" })).unwrap(),
+        access: Access::Member,
+    }
+}
