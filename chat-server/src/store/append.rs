@@ -14,7 +14,6 @@ mod sqlite;
 use std::collections::HashMap;
 use std::ops::Range;
 
-use aws_lc_rs::hmac;
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::SqlitePool;
 use uuid::Uuid;
@@ -120,19 +119,14 @@ impl Store {
         writer: &mut Writer<'_>,
         drafts: &[Draft],
     ) -> Result<Vec<Outcome>, Error> {
-        let batch = Batch::new(drafts, |sender| self.sender_hash(sender));
+        let hash =
+            |sender: &str| self.sender_hash(sender).try_into().expect("HMAC-SHA256 has 32 bytes");
+        let batch = Batch::new(drafts, hash);
         let verdicts = match writer {
             Writer::Postgres(connection) => postgres::append(connection, &batch).await,
             Writer::Sqlite(pool) => sqlite::append(pool, &batch).await,
         };
         Ok(batch.outcomes(drafts, &verdicts.map_err(|error| self.monitor.judge(error))?))
-    }
-
-    /// Who sent a message whose row is gone, in `publish_keys`.
-    pub(super) fn sender_hash(&self, sender: &str) -> [u8; 32] {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.secret);
-        let tag = hmac::sign(&key, sender.as_bytes());
-        tag.as_ref().try_into().expect("HMAC-SHA256 has 32 bytes")
     }
 }
 

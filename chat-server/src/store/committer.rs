@@ -72,7 +72,8 @@ fn published(drafts: Vec<Draft>, outcomes: &[Result<super::Appended, Error>]) ->
     let written = drafts.into_iter().zip(outcomes).filter_map(|(draft, outcome)| {
         let appended = outcome.as_ref().ok().filter(|appended| !appended.duplicate)?;
         let event = Event { offset: appended.offset, time_ms: appended.time_ms, data: draft.data };
-        Some(Published { log: draft.log, channel: draft.channel, event, amends: Vec::new() })
+        let (log, channel, accepted) = (draft.log, draft.channel, Some(draft.accepted));
+        Some(Published { log, channel, event, amends: Vec::new(), accepted })
     });
     written.collect()
 }
