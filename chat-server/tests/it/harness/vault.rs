@@ -173,5 +173,6 @@ pub fn draft(room: RoomId, sender: &str, idem: Option<Uuid>) -> Draft {
         digest: 1,
         data: Json::from_value(&json!({ "type": "message", "body": "hi" })).unwrap(),
         access: Access::Member,
+        accepted: tokio::time::Instant::now(),
     }
 }
