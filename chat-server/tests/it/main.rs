@@ -12,6 +12,7 @@ mod conformance;
 mod doors;
 mod emulation;
 mod expiry;
+mod feeds;
 mod forgery;
 mod harness;
 mod history;
