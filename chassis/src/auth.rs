@@ -29,6 +29,7 @@ pub use self::jwks::SourceError;
 use self::key::Key;
 pub use self::key::KeySetError;
 pub use self::mint::{NewToken, mint};
+pub use self::text::{is_formatting, is_visible};
 use self::token::{Algorithm, Compact};
 pub use self::token::{TOKEN_BYTES_MAX, TokenError};
 pub use self::user::{InvalidUserId, USER_ID_CHARS_MAX, UserId};

@@ -12,7 +12,7 @@ pub mod say;
 
 pub use body::{Body, InvalidBody};
 pub use id::{LogId, MessageId, RoomId};
-pub use name::{InvalidName, RoomName, Topic};
+pub use name::{InvalidName, Reason, RoomName, Topic};
 pub use permit::{Act, Denied, Permit};
 pub use role::{Role, UnknownRole};
 

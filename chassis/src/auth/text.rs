@@ -47,13 +47,16 @@ fn fits(text: &str, chars_max: usize) -> bool {
     text.len() <= chars_max || text.chars().nth(chars_max).is_none()
 }
 
-fn is_visible(c: char) -> bool {
+/// Reports whether `c` can be seen, or is a plain space.
+#[must_use]
+pub fn is_visible(c: char) -> bool {
     let blank = c.is_whitespace() && c != ' ';
     !(c.is_control() || blank || is_formatting(c) || is_invisible(c))
 }
 
-/// Line separators and the bidirectional controls of Unicode Annex 9.
-fn is_formatting(c: char) -> bool {
+/// Reports whether `c` is a line separator or a bidirectional control of Unicode Annex 9.
+#[must_use]
+pub fn is_formatting(c: char) -> bool {
     let marks = matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}');
     let separators_and_embeddings = matches!(c, '\u{2028}'..='\u{202e}');
     let isolates = matches!(c, '\u{2066}'..='\u{2069}');

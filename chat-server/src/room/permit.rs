@@ -99,19 +99,20 @@ impl Room {
     /// May this person do this now (Unix milliseconds)?
     ///
     /// # Errors
-    /// The first reason why not: banned, not a member, archived, muted, role.
+    /// The first reason why not: banned, not a member, a direct conversation, archived, muted,
+    /// role. Who is not in a room that only members see learns nothing else about it.
     pub fn authorize(&self, who: &Membership, act: Act, now: u64) -> Result<Permit, Denied> {
         if who.banned_until > now {
             return Err(Denied::Banned { until: who.banned_until });
-        }
-        if self.kind == Kind::Direct && act.is_about_members() {
-            return Err(Denied::Direct);
         }
         let role = match (who.role, act) {
             (None, Act::Read | Act::Join) if self.kind == Kind::Public => Role::Guest,
             (None, _) => return Err(Denied::NotAMember),
             (Some(role), _) => role,
         };
+        if self.kind == Kind::Direct && act.is_about_members() {
+            return Err(Denied::Direct);
+        }
         if self.archived && act.writes() {
             return Err(Denied::Archived);
         }
@@ -123,10 +124,11 @@ impl Room {
             return Err(Denied::Role { needs });
         }
         match act {
-            // An owner is above nobody's reach but another owner's.
+            // One's equals are out of reach, and so is oneself.
             Act::DeleteOf(Some(rank)) | Act::Moderate(Some(rank)) if rank >= role => {
                 Err(Denied::RoleAboveOwn)
             }
+            // Owners give and take every role, their own as well.
             Act::Promote(from, to) if role < Role::Owner && (from >= role || to >= role) => {
                 Err(Denied::RoleAboveOwn)
             }
@@ -170,3 +172,6 @@ impl Act {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
