@@ -4,6 +4,7 @@
 //! is made from a cached state before a command and from the rows under the room's lock.
 
 mod body;
+mod emoji;
 mod id;
 mod name;
 mod permit;
@@ -11,6 +12,7 @@ mod role;
 pub mod say;
 
 pub use body::{Body, InvalidBody};
+pub use emoji::{Emoji, NotAnEmoji};
 pub use id::{LogId, MessageId, RoomId};
 pub use name::{InvalidName, Reason, RoomName, Topic};
 pub use permit::{Act, Denied, Permit};

@@ -20,7 +20,7 @@ pub use slow_mode::SlowMode;
 use super::fields::{Fields, invalid};
 use super::{Caller, Refusal, Services};
 use crate::protocol::{ClientInfo, ErrorCode, ErrorReply, Json};
-use crate::room::say::{Message, Sender};
+use crate::room::say::{Saying, Sender};
 use crate::room::{Act, Body, InvalidBody, MessageId, Role, RoomId};
 use crate::store::{self, Access, Appended, Draft, EventKind, Missing};
 
@@ -61,7 +61,7 @@ pub(crate) async fn draft(
     }
     let (id, name) = (MessageId::new(), name(caller.info));
     let sender = Sender { id: user, name: name.as_deref() };
-    let event = Message { id, body: &body, sender, idem, reply_to }.event();
+    let event = Saying::Message { id, body: &body, sender, idem, reply_to }.event();
     Ok(Draft {
         log: room.log(),
         channel: room.channel(),
