@@ -7,6 +7,7 @@ mod append;
 mod bad_input;
 mod bad_protobuf;
 mod channels;
+mod checker;
 mod command_line;
 mod conformance;
 mod doors;
