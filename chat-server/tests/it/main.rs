@@ -18,6 +18,7 @@ mod forgery;
 mod harness;
 mod history;
 mod hostile_sockets;
+mod kill;
 mod limits;
 mod migrations;
 mod namespaces;
