@@ -23,12 +23,8 @@ pub use repair::Repair;
 use crate::channel::{Channel, ChannelName, Delivered, Full, Hub, Options};
 use crate::store::{self, Change, Published, Store};
 
-/// How long whoever asked waits for the store: SDKs give up after five seconds, and every command
-/// is answered within four.
-pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_millis(3500);
-
-/// When to try again after that: the change may have been done meanwhile.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How long whoever asked waits for the store: a command is answered within four seconds.
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(3500);
 
 /// Channels that wait for something missing; more are found by the comparison of heads.
 const GAPS_MAX: usize = 1024;
@@ -65,7 +61,7 @@ impl Fanout {
     /// Puts committed events before everyone who listens.
     pub fn publish(&self, published: Vec<Published>) {
         for Published { channel, event, amends, accepted, .. } in published {
-            let Some(channel) = self.hub.find_log(&channel) else { continue };
+            let Some(channel) = self.hub.find_by_text(&channel) else { continue };
             if channel.deliver(event.publication(), amends, accepted) == Delivered::Gap
                 && self.gaps.try_send(channel).is_err()
             {
@@ -109,7 +105,7 @@ impl Fanout {
             this.publish(published);
             Ok(value)
         });
-        match within(async { Ok::<_, store::Error>(task.await) }).await? {
+        match within(async { Ok(task.await) }).await? {
             Ok(done) => done,
             Err(panicked) => Err(store::Error::Broken(panicked.to_string())),
         }
@@ -117,9 +113,10 @@ impl Fanout {
 }
 
 /// What the store says, or that it says nothing in time.
-pub(crate) async fn within<T, E: From<store::Error>>(
-    answer: impl Future<Output = Result<T, E>>,
-) -> Result<T, E> {
-    let late = store::Error::Unavailable { reason: "store_timeout", retry_after: RETRY_AFTER };
-    tokio::time::timeout(ANSWER_TIMEOUT, answer).await.unwrap_or_else(|_elapsed| Err(late.into()))
+pub(crate) async fn within<T>(
+    answer: impl Future<Output = Result<T, store::Error>>,
+) -> Result<T, store::Error> {
+    tokio::time::timeout(ANSWER_TIMEOUT, answer)
+        .await
+        .unwrap_or_else(|_elapsed| Err(store::Error::late()))
 }

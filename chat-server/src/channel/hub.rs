@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use chassis::delivery::Delivery;
+use chassis::delivery::{Delivery, Member};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::live::Kept;
 use super::outlet::OUTLETS;
 use super::{Channel, ChannelName, Namespaces, Options};
+use crate::outbound::Format;
 
 /// Parts of the registry, each with its own lock: publishers of different channels rarely meet.
 const PARTS: usize = 64;
@@ -136,10 +137,17 @@ impl Hub {
         self.part(name.shared()).lock().get(name.shared()).cloned()
     }
 
-    /// The same by its text; for what comes from a log.
+    /// The same by its text.
     #[must_use]
-    pub fn find_log(&self, channel: &str) -> Option<Arc<Channel>> {
+    pub fn find_by_text(&self, channel: &str) -> Option<Arc<Channel>> {
         self.part(channel).lock().get(channel).cloned()
+    }
+
+    /// Takes a client out that was on its way into a channel, however far it came.
+    pub fn abandon(&self, channel: &str, member: &Member, format: Format) {
+        if let Some(channel) = self.find_by_text(channel) {
+            channel.detach(member, format);
+        }
     }
 
     /// The channels with a log that somebody listens to.

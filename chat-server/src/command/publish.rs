@@ -10,7 +10,6 @@ use super::post::{append, draft};
 use super::subscribe::{denied, unknown_room};
 use super::{Caller, Refusal, Services, unix_millis};
 use crate::channel::Place;
-use crate::fanout::within;
 use crate::protocol::{ErrorCode, ErrorReply, Json, Position, Publication, PublishResult};
 use crate::room::{Act, RoomId};
 use crate::store::Appended;
@@ -81,7 +80,7 @@ async fn say(
     data: &Json,
 ) -> Result<PublishResult, Refusal> {
     let draft = draft(services, caller, room, data).await.map_err(unknown_room)?;
-    let Appended { offset, id, duplicate, .. } = within(append(services, draft)).await?;
+    let Appended { offset, id, duplicate, .. } = append(services, draft).await?;
     services.metrics.series.messages.increment(1);
     Ok(PublishResult {
         offset,

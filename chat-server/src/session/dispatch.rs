@@ -20,12 +20,16 @@ use crate::protocol::{
     Command, Connect, DecodeError, DisconnectCode, ErrorReply, Incoming, Publication, Push, Reply,
     ReplyBody, Request, decode,
 };
+use crate::store;
 
 /// Missed publications that are queued at once.
 const RECOVERY_PUBLICATIONS: usize = 32;
 
 /// How often a client that is waited for is looked after.
 const UNREAD_LOOK: Duration = Duration::from_millis(250);
+
+/// Every command is answered within four seconds: SDKs give up after five.
+const COMMAND_TIMEOUT: Duration = Duration::from_millis(3800);
 
 /// Refused commands a second that are still answered; and the burst of them: SDKs that subscribe
 /// to everything they should not must not be cut for it.
@@ -157,8 +161,13 @@ impl Session {
         let body = match request {
             Request::Subscribe(request) => {
                 let (member, format) = (&self.member, self.format);
-                let entered =
-                    command::subscribe(services, caller, member, format, &request).await?;
+                let subscribed = command::subscribe(services, caller, member, format, &request);
+                let subscribed = tokio::time::timeout(COMMAND_TIMEOUT, subscribed).await;
+                let entered = subscribed.unwrap_or_else(|_elapsed| {
+                    // It may be on hold already.
+                    services.hub.abandon(&request.channel, member, format);
+                    Err(store::Error::late().into())
+                })?;
                 batch.reply(&Reply::ok(id, ReplyBody::Subscribe(Box::new(entered.result.clone()))));
                 self.enter(entered, MadeBy::Client, batch).await?;
                 self.expiry_changed();
@@ -176,13 +185,13 @@ impl Session {
                 ReplyBody::Unsubscribe
             }
             Request::Presence { channel } => {
-                ReplyBody::Presence(command::presence(services, caller, &channel).await?)
+                ReplyBody::Presence(in_time(command::presence(services, caller, &channel)).await?)
             }
-            Request::PresenceStats { channel } => {
-                ReplyBody::PresenceStats(command::presence_stats(services, caller, &channel).await?)
-            }
+            Request::PresenceStats { channel } => ReplyBody::PresenceStats(
+                in_time(command::presence_stats(services, caller, &channel)).await?,
+            ),
             Request::History(request) => {
-                ReplyBody::History(command::history(services, caller, &request).await?)
+                ReplyBody::History(in_time(command::history(services, caller, &request)).await?)
             }
             Request::Ping => ReplyBody::Ping,
             Request::Send { data } => {
@@ -192,7 +201,8 @@ impl Session {
                 return Ok(None);
             }
             Request::Rpc { method, data } => {
-                let data = command::rpc(services, caller, &method, data.as_ref()).await?;
+                let called = command::rpc(services, caller, &method, data.as_ref());
+                let data = in_time(called).await?;
                 ReplyBody::Rpc { data: Some(data) }
             }
             Request::Refresh { token } => {
@@ -219,7 +229,8 @@ impl Session {
     ) -> Result<(), Refusal> {
         let (registered, member) = (&mut self.registered, &self.member);
         let connected =
-            command::connect(&self.services, registered, member, self.format, request).await?;
+            in_time(command::connect(&self.services, registered, member, self.format, request));
+        let connected = connected.await?;
         if request.veza.lag {
             self.member.grant_markers();
         }
@@ -328,6 +339,13 @@ impl Session {
             command::too_fast(wait, "command_rate", self.services.limits.command_rate)
         })
     }
+}
+
+/// What a command came to, or that nothing came of it in time.
+async fn in_time<T>(command: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+    tokio::time::timeout(COMMAND_TIMEOUT, command)
+        .await
+        .unwrap_or_else(|_elapsed| Err(store::Error::late().into()))
 }
 
 fn caller<'a>(

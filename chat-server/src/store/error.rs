@@ -42,6 +42,17 @@ pub enum Error {
     Database(Arc<sqlx::Error>),
 }
 
+/// When to try again after an answer that did not come: it may have been done meanwhile.
+const LATE_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+impl Error {
+    /// The store did not answer in time.
+    #[must_use]
+    pub const fn late() -> Self {
+        Self::Unavailable { reason: "store_timeout", retry_after: LATE_RETRY_AFTER }
+    }
+}
+
 /// What is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Missing {

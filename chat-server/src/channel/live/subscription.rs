@@ -39,6 +39,13 @@ impl Channel {
         let (attached, announced) = (false, false);
         Subscription { channel, info, format, shard, join_leave, attached, announced }
     }
+
+    /// Nothing of this channel is delivered to a client, or held for it.
+    pub(in super::super) fn detach(&self, member: &Member, format: Format) {
+        for audience in [Audience::Everyone, Audience::JoinLeave] {
+            member.detach(self.topic(index(format, audience)));
+        }
+    }
 }
 
 impl Subscription {
