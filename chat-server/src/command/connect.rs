@@ -32,7 +32,8 @@ pub struct Connected {
 ///
 /// # Errors
 /// 101 when there is no token and one is needed, 109 for an expired one, 100 when keys cannot be
-/// had, 503 when the person's feed cannot be; every other bad token ends the connection with 3500, too many connections with 3504.
+/// had, 503 when the feed cannot be entered; every other bad token ends the connection with 3500,
+/// too many connections with 3504.
 pub async fn connect(
     services: &Services,
     registered: &mut Registered,

@@ -113,6 +113,20 @@ on_both_stores! {
         }
     }
 
+    async fn what_another_server_wrote_is_found_in_the_store(stage: Stage) {
+        let other = stage.twin().await;
+        let (mut ann, _) = back(&stage, &json!({})).await;
+        tell(&stage, 1).await;
+        assert_eq!(ann.publication().await["offset"], 1);
+        // Nobody tells the first server of 2 and 3: a comparison of heads finds them.
+        tell_all(&other, 2).await;
+        assert_eq!(following(&mut ann, 3).await, [2, 3]);
+        // It finds out by itself that 4 is missing before 5.
+        tell(&other, 4).await;
+        tell(&stage, 5).await;
+        assert_eq!(following(&mut ann, 5).await, [4, 5]);
+    }
+
     async fn history_goes_over_memory_and_store_with_one_cursor(stage: Stage) {
         tell_all(&stage, 700).await;
         let (mut ann, feed) = back(&stage, &json!({})).await;

@@ -10,6 +10,7 @@ mod stores;
 mod stream;
 pub mod vault;
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chassis::config::Source;
@@ -46,7 +47,7 @@ pub struct Stage {
     pub telemetry: Handles,
     running: JoinHandle<Report>,
     config: Config,
-    kept: Kept,
+    kept: Arc<Kept>,
 }
 
 /// What outlives a server that is started again.
@@ -103,6 +104,11 @@ impl Stage {
         Self::run(self.config, self.kept).await
     }
 
+    /// A second server on the same store; they know of each other only through it.
+    pub async fn twin(&self) -> Self {
+        Self::run(self.config.clone(), self.kept.clone()).await
+    }
+
     async fn build(
         schema: Option<Schema>,
         variables: &[(&str, &str)],
@@ -126,10 +132,10 @@ impl Stage {
         }
         let mut config = Config::load(&Source::from_pairs(pairs)).unwrap();
         change(&mut config);
-        Self::run(config, Kept { _data: data, _schema: schema }).await
+        Self::run(config, Arc::new(Kept { _data: data, _schema: schema })).await
     }
 
-    async fn run(config: Config, kept: Kept) -> Self {
+    async fn run(config: Config, kept: Arc<Kept>) -> Self {
         let telemetry = Handles::detached(&config.telemetry, BUCKETS).unwrap();
         let server = Server::bind(config.clone(), telemetry.clone()).await.unwrap();
         let (addresses, control) = (server.addresses(), server.control());
