@@ -6,6 +6,7 @@
 
 mod authority;
 mod connect;
+mod doorkeeper;
 mod enter;
 mod fields;
 mod history;

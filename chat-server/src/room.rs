@@ -5,6 +5,7 @@
 
 mod body;
 mod emoji;
+pub mod happening;
 mod id;
 mod name;
 mod permit;

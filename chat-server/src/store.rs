@@ -13,26 +13,36 @@
 //! Invariant: the offsets of a log are 1, 2, 3 .. without a hole, assigned in the transaction that
 //! writes the row.
 
+mod alter;
 mod append;
+mod audit;
 mod committer;
+mod direct;
 mod error;
 mod event;
+mod found;
 mod keys;
 mod log;
+mod members;
 mod messages;
 mod migrate;
+mod moderate;
 mod monitor;
 mod open;
 mod rooms;
 mod sql;
 
+pub use alter::{Altered, RoomUpdate};
+pub use audit::Audited;
 pub use committer::{Committer, Publish};
 pub use error::{Conflict, Error, Missing};
 pub use event::{Access, Amend, Appended, Change, Draft, Event, EventKind, Outcome, Published};
+pub use found::{Founded, NewRoom};
 pub use log::{Head, Range};
+pub use members::{Deed, Member, Settled};
 pub use monitor::{Monitor, State};
 pub use open::{OpenError, Settings, Target};
-pub use rooms::Standing;
+pub use rooms::{Listed, Standing, View};
 
 use std::sync::Arc;
 

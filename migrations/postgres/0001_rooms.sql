@@ -25,6 +25,7 @@ CREATE TABLE rooms (
     name              text     NOT NULL DEFAULT '',
     topic             text     NOT NULL DEFAULT '',
     people            bytea,                        -- direct: the hash of who is in it
+    member_count      bigint   NOT NULL DEFAULT 0,  -- rows in members with a role
     slow_mode_seconds integer  NOT NULL DEFAULT 0,
     retention_seconds bigint,                       -- NULL: the server's default
     archived_at       bigint,
@@ -39,7 +40,7 @@ CREATE INDEX rooms_public ON rooms (id) WHERE kind = 1;
 
 CREATE TABLE members (
     room_id      uuid   NOT NULL,
-    user_id      text   NOT NULL,
+    user_id      text   COLLATE "C" NOT NULL,  -- in the order of its bytes, whatever the locale
     role         smallint,                    -- 1 guest .. 5 owner; NULL: not in it, yet muted or banned
     muted_until  bigint NOT NULL DEFAULT 0,   -- 0: not; the largest value: for ever
     banned_until bigint NOT NULL DEFAULT 0,
@@ -49,3 +50,4 @@ CREATE TABLE members (
 );
 
 CREATE INDEX members_user ON members (user_id, room_id) WHERE role IS NOT NULL;
+CREATE INDEX members_owners ON members (room_id) WHERE role = 5;

@@ -25,6 +25,7 @@ CREATE TABLE rooms (
     name              TEXT     NOT NULL DEFAULT '',
     topic             TEXT     NOT NULL DEFAULT '',
     people            BLOB,                        -- direct: the hash of who is in it
+    member_count      INTEGER   NOT NULL DEFAULT 0,  -- rows in members with a role
     slow_mode_seconds INTEGER  NOT NULL DEFAULT 0,
     retention_seconds INTEGER,                       -- NULL: the server's default
     archived_at       INTEGER,
@@ -49,3 +50,4 @@ CREATE TABLE members (
 ) STRICT;
 
 CREATE INDEX members_user ON members (user_id, room_id) WHERE role IS NOT NULL;
+CREATE INDEX members_owners ON members (room_id) WHERE role = 5;

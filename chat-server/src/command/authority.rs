@@ -3,10 +3,17 @@
 //! Every publication and subscription asks; what is remembered may be stale that long, and is
 //! forgotten at once when this process changes it. Whoever writes is checked again under the
 //! room's lock, so staleness only ever costs a refusal a moment too late for readers.
+//!
+//! Invariant: who asks after [`Authority::forget`] is told what was committed before it, also when
+//! the store was being asked at that moment: what is remembered bears the marks that were up when
+//! the store was asked, and forgetting changes a mark.
 
+use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use moka::future::Cache;
 
 use super::{Refusal, unix_millis};
@@ -19,23 +26,37 @@ const TIME_TO_LIVE: Duration = Duration::from_millis(900);
 /// How many: about 20 MB.
 const STANDINGS_MAX: u64 = 100_000;
 
-/// The state decisions are made from.
-#[derive(Debug)]
+/// Marks: who shares one with somebody else is forgotten with them, which costs a question.
+const MARKS: usize = 4096;
+
+/// How often an answer may be overtaken before it is taken as it comes.
+const ATTEMPTS_MAX: usize = 3;
+
+/// The state decisions are made from; cheap to clone.
+#[derive(Debug, Clone)]
 pub struct Authority {
     store: Arc<Store>,
-    standings: Cache<(RoomId, Arc<str>), Arc<Standing>>,
+    standings: Cache<(RoomId, Arc<str>), Known>,
+    marks: Arc<[AtomicU64]>,
+    hasher: RandomState,
+}
+
+/// What is remembered of a person in a room.
+#[derive(Debug, Clone)]
+struct Known {
+    standing: Arc<Standing>,
+    /// The marks of the room and of the person in it, from before the store was asked.
+    marks: (u64, u64),
 }
 
 impl Authority {
     /// One that knows nothing yet.
     #[must_use]
     pub fn new(store: Arc<Store>) -> Self {
-        let standings = Cache::builder()
-            .max_capacity(STANDINGS_MAX)
-            .time_to_live(TIME_TO_LIVE)
-            .support_invalidation_closures()
-            .build();
-        Self { store, standings }
+        let standings =
+            Cache::builder().max_capacity(STANDINGS_MAX).time_to_live(TIME_TO_LIVE).build();
+        let marks = std::iter::repeat_with(AtomicU64::default).take(MARKS).collect();
+        Self { store, standings, marks, hasher: RandomState::default() }
     }
 
     /// May this person (empty: nobody in particular) do this now?
@@ -63,21 +84,40 @@ impl Authority {
         user: &Arc<str>,
     ) -> Result<Arc<Standing>, store::Error> {
         let key = (room, user.clone());
-        let read = async { self.store.standing(room, user).await.map(Arc::new) };
-        let read = self.standings.try_get_with(key, read).await;
-        read.map_err(|error| store::Error::clone(&error))
+        for _ in 0..ATTEMPTS_MAX {
+            let read = async {
+                let marks = self.marks(room, user);
+                let standing = self.store.standing(room, user).await.map(Arc::new)?;
+                Ok(Known { standing, marks })
+            };
+            let known = self.standings.try_get_with(key.clone(), read).await;
+            let known = known.map_err(|error: Arc<store::Error>| store::Error::clone(&error))?;
+            if known.marks == self.marks(room, user) {
+                return Ok(known.standing);
+            }
+            self.standings.invalidate(&key).await;
+        }
+        // It changes faster than it can be remembered.
+        self.store.standing(room, user).await.map(Arc::new)
     }
 
     /// A person is something else in a room from now on.
-    pub async fn forget(&self, room: RoomId, user: &Arc<str>) {
-        self.standings.invalidate(&(room, user.clone())).await;
+    pub fn forget(&self, room: RoomId, user: &Arc<str>) {
+        self.mark(&(room, user)).fetch_add(1, Ordering::SeqCst);
     }
 
     /// A room is something else from now on.
     pub fn forget_room(&self, room: RoomId) {
-        let forgotten = self.standings.invalidate_entries_if(move |(known, _), _| *known == room);
-        if let Err(error) = forgotten {
-            tracing::warn!(%error, "a room could not be forgotten: it is for a second");
-        }
+        self.mark(&room).fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn marks(&self, room: RoomId, user: &Arc<str>) -> (u64, u64) {
+        let up = |mark: &AtomicU64| mark.load(Ordering::SeqCst);
+        (up(self.mark(&room)), up(self.mark(&(room, user))))
+    }
+
+    fn mark(&self, of: &impl Hash) -> &AtomicU64 {
+        let hash = usize::try_from(self.hasher.hash_one(of) >> 32).unwrap_or_default();
+        &self.marks[hash % MARKS]
     }
 }

@@ -132,6 +132,12 @@ impl Fields {
         list.iter().map(parse).collect()
     }
 
+    /// True when the field is there and says `null`, for those in which that means something.
+    #[must_use]
+    pub fn is_null(&self, field: &str) -> bool {
+        self.0.get(field).is_some_and(Value::is_null)
+    }
+
     /// True when the field is there at all.
     #[must_use]
     pub fn has(&self, field: &str) -> bool {

@@ -18,7 +18,7 @@ impl From<Error> for Refusal {
             Error::Missing(what) => ErrorReply::new(ErrorCode::NotFound)
                 .with_message(format!("no such {}", what.word()))
                 .with_reason("not_found")
-                .with_field(what.word())
+                .with_field(what.field())
                 .into(),
             Error::Conflict(conflict) => conflict.into(),
             Error::Limit { what, limit } => ErrorReply::new(ErrorCode::LimitExceeded)

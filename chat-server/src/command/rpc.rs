@@ -3,6 +3,7 @@
 //! A method is a word, a dot and a verb; one file a family. Fields that are unknown are ignored,
 //! fields that are wrong are refused by name.
 
+mod cursor;
 mod direct;
 mod member;
 mod message;
@@ -14,9 +15,10 @@ use std::sync::Arc;
 use chassis::auth::UserId;
 use serde::Serialize;
 
-use super::fields::Fields;
+use super::fields::{Fields, invalid};
 use super::{Caller, Refusal, Services};
 use crate::protocol::{ErrorCode, ErrorReply, Json};
+use crate::room::{InvalidName, RoomId};
 
 /// One call: who asks what of whom.
 #[derive(Debug)]
@@ -54,9 +56,24 @@ impl Call<'_> {
         user(self.caller)
     }
 
+    /// The room it is about.
+    fn room(&self) -> Result<RoomId, Refusal> {
+        self.fields.word("room")
+    }
+
     /// A person named in a field.
     fn person(&self, field: &'static str) -> Result<UserId, Refusal> {
         self.fields.word(field)
+    }
+
+    /// One line for people, if it is there.
+    fn line<T>(
+        &self,
+        field: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, InvalidName>,
+    ) -> Result<Option<T>, Refusal> {
+        let line = self.fields.maybe_text(field)?.map(parse).transpose();
+        line.map_err(|error| invalid_line(field, error))
     }
 }
 
@@ -68,6 +85,19 @@ pub(super) fn user(caller: Caller<'_>) -> Result<&Arc<str>, Refusal> {
         return Err(error.with_message("this takes a token with a user").into());
     }
     Ok(user)
+}
+
+fn invalid_line(field: &'static str, error: InvalidName) -> Refusal {
+    let words = format!("{field} {error}");
+    match error {
+        InvalidName::TooLong { limit, got } => ErrorReply::new(ErrorCode::Validation)
+            .with_message(words)
+            .with_reason(error.reason())
+            .with_field(field)
+            .with_limit(limit as u64, got as u64)
+            .into(),
+        InvalidName::Empty | InvalidName::Character => invalid(field, error.reason(), words),
+    }
 }
 
 fn unknown_method() -> Refusal {

@@ -174,6 +174,12 @@ impl Registry {
         self.tables.lock().users.get(user).cloned().unwrap_or_default()
     }
 
+    /// The session of one client.
+    #[must_use]
+    pub fn of_client(&self, client: Uuid) -> Option<Arc<Handle>> {
+        self.tables.lock().sessions.get(&client).cloned()
+    }
+
     /// Every session.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Handle>> {

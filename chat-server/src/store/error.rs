@@ -75,6 +75,8 @@ pub enum Conflict {
     Deleted,
     /// The person is in the room already.
     AlreadyMember,
+    /// The person is banned from the room.
+    Banned,
 }
 
 impl Missing {
@@ -85,6 +87,16 @@ impl Missing {
             Self::Room => "room",
             Self::Message => "message",
             Self::Member => "member",
+        }
+    }
+
+    /// The field of a request that names it.
+    #[must_use]
+    pub const fn field(self) -> &'static str {
+        match self {
+            Self::Room => "room",
+            Self::Message => "message",
+            Self::Member => "user",
         }
     }
 }
@@ -98,6 +110,7 @@ impl Conflict {
             Self::LastOwner => "last_owner",
             Self::Deleted => "deleted",
             Self::AlreadyMember => "already_member",
+            Self::Banned => "user_banned",
         }
     }
 
@@ -109,6 +122,7 @@ impl Conflict {
             Self::LastOwner => "the last owner cannot leave or step down",
             Self::Deleted => "the message is deleted",
             Self::AlreadyMember => "this person is in the room already",
+            Self::Banned => "this person is banned from the room",
         }
     }
 }

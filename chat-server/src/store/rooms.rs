@@ -1,5 +1,7 @@
 //! Rooms: what they are, and what somebody is in them.
 
+use uuid::Uuid;
+
 use crate::room::{Kind, Membership, Role, Room, RoomId};
 
 use super::sql::{Row, Tx, args};
@@ -14,11 +16,80 @@ pub struct Standing {
     pub membership: Membership,
 }
 
-/// Room and membership of one person: what every decision is made from.
-const STANDING: &str = "SELECT r.kind, r.archived_at, r.slow_mode_seconds, \
-        m.role, m.muted_until, m.banned_until \
-    FROM rooms r LEFT JOIN members m ON m.room_id = r.id AND m.user_id = $2 \
-    WHERE r.id = $1 AND r.kind < 4";
+/// All there is to say about a room to one person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct View {
+    /// What decisions are made from.
+    pub standing: Standing,
+    /// What it is called; direct conversations have no name.
+    pub name: String,
+    /// What it is about; empty is nothing.
+    pub topic: String,
+    /// How long events are kept, in seconds; `None` = as long as the server keeps any.
+    pub retention_seconds: Option<u64>,
+    /// How many are in it.
+    pub members: u64,
+    /// The newest offset.
+    pub head: u64,
+    /// When it was made, in Unix milliseconds, and
+    pub created_at: u64,
+    /// by whom.
+    pub created_by: String,
+}
+
+/// Which rooms somebody wants to see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listed {
+    /// Those they are in.
+    Joined,
+    /// All that are public, but those they are banned from.
+    Public,
+}
+
+/// Room and membership of one person: what every decision is made from; and what stands behind.
+macro_rules! select {
+    ($more:literal, $from:literal) => {
+        concat!(
+            "SELECT r.kind, r.archived_at, r.slow_mode_seconds, ",
+            "m.role, m.muted_until, m.banned_until",
+            $more,
+            $from
+        )
+    };
+    (view, $from:literal) => {
+        select!(
+            ", r.id, r.name, r.topic, r.retention_seconds, r.member_count, r.head, \
+            r.created_at, r.created_by",
+            $from
+        )
+    };
+}
+
+const STANDING: &str = select!(
+    "",
+    " FROM rooms r LEFT JOIN members m ON m.room_id = r.id AND m.user_id = $2 \
+    WHERE r.id = $1 AND r.kind < 4"
+);
+
+const VIEW: &str = select!(
+    view,
+    " FROM rooms r LEFT JOIN members m ON m.room_id = r.id AND m.user_id = $2 \
+    WHERE r.id = $1 AND r.kind < 4"
+);
+
+const JOINED: &str = select!(
+    view,
+    " FROM members m JOIN rooms r ON r.id = m.room_id \
+    WHERE m.user_id = $1 AND m.role IS NOT NULL AND m.room_id > $2 AND r.kind < 4 \
+    ORDER BY m.room_id LIMIT $3"
+);
+
+const PUBLIC: &str = select!(
+    view,
+    " FROM rooms r LEFT JOIN members m ON m.room_id = r.id AND m.user_id = $1 \
+    WHERE r.kind = 1 AND r.id > $2 AND (m.banned_until IS NULL OR m.banned_until <= $4) \
+    ORDER BY r.id LIMIT $3"
+);
 
 impl Store {
     /// A room and what a person is in it.
@@ -29,14 +100,65 @@ impl Store {
         let row = self.read_one(STANDING, args![room.uuid(), user]).await?;
         standing(room, &row.ok_or(Error::Missing(Missing::Room))?)
     }
+
+    /// All there is to say about a room to one person, whether they may see it or not.
+    ///
+    /// # Errors
+    /// [`Missing::Room`], or when the store cannot be asked.
+    pub async fn view(&self, room: RoomId, user: &str) -> Result<View, Error> {
+        let row = self.read_one(VIEW, args![room.uuid(), user]).await?;
+        view(&row.ok_or(Error::Missing(Missing::Room))?)
+    }
+
+    /// At most `limit` rooms behind one of them, in the order of their making.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    pub async fn rooms(
+        &self,
+        listed: Listed,
+        user: &str,
+        after: Option<RoomId>,
+        limit: usize,
+    ) -> Result<Vec<View>, Error> {
+        let (after, limit) = (after.map_or(Uuid::nil(), RoomId::uuid), limit as u64);
+        let rows = match listed {
+            Listed::Joined => self.read(JOINED, args![user, after, limit]).await?,
+            Listed::Public => {
+                let now = crate::command::unix_millis();
+                self.read(PUBLIC, args![user, after, limit, now]).await?
+            }
+        };
+        rows.iter().map(view).collect()
+    }
 }
 
 impl Tx {
+    /// The same as [`Store::view`] within a transaction.
+    pub(super) async fn view(&mut self, room: RoomId, user: &str) -> Result<View, Error> {
+        let row = self.row(VIEW, args![room.uuid(), user]).await?;
+        view(&row.ok_or(Error::Missing(Missing::Room))?)
+    }
+
     /// The same within a transaction; after [`Tx::lock`] it stays true.
     pub(super) async fn standing(&mut self, room: RoomId, user: &str) -> Result<Standing, Error> {
         let row = self.row(STANDING, args![room.uuid(), user]).await?;
         standing(room, &row.ok_or(Error::Missing(Missing::Room))?)
     }
+}
+
+fn view(row: &Row) -> Result<View, Error> {
+    let retention: Option<i64> = row.get(9)?;
+    Ok(View {
+        standing: standing(RoomId::from_uuid(row.get(6)?), row)?,
+        name: row.get(7)?,
+        topic: row.get(8)?,
+        retention_seconds: retention.and_then(|seconds| u64::try_from(seconds).ok()),
+        members: row.unsigned(10)?,
+        head: row.unsigned(11)?,
+        created_at: row.unsigned(12)?,
+        created_by: row.get(13)?,
+    })
 }
 
 fn standing(id: RoomId, row: &Row) -> Result<Standing, Error> {
