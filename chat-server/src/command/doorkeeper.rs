@@ -54,7 +54,7 @@ impl Doorkeeper {
     /// A room is no longer public: only its members stay.
     pub(super) async fn clear(&self, room: RoomId) {
         let name = room.channel();
-        let Some(channel) = self.hub.find_log(&name) else { return };
+        let Some(channel) = self.hub.find_by_text(&name) else { return };
         let present = channel.presence(usize::MAX).unwrap_or_default();
         if present.is_empty() {
             return;
