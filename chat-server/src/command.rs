@@ -10,10 +10,10 @@ mod doorkeeper;
 mod enter;
 mod fields;
 mod history;
-
 mod post;
 mod presence;
 mod publish;
+pub mod read_marks;
 mod refresh;
 mod refusal;
 mod rpc;
@@ -36,6 +36,7 @@ pub use history::history;
 pub use post::SlowMode;
 pub use presence::{presence, presence_stats};
 pub use publish::{Post, publish, typing};
+pub use read_marks::ReadMarks;
 pub use refresh::{Renewal, refresh, sub_refresh};
 pub use rpc::rpc;
 pub use subscribe::{enter_for_server, subscribe};
@@ -87,6 +88,8 @@ pub struct Services {
     pub message_rate: Keyed<Arc<str>>,
     /// Who posted last in rooms with slow mode.
     pub slow_mode: SlowMode,
+    /// Read marks that were told lately.
+    pub read_marks: ReadMarks,
     /// What is counted.
     pub metrics: Arc<Metrics>,
 }

@@ -29,7 +29,7 @@ use routes::Routes;
 
 use crate::channel::{self, Hub, Namespaces};
 use crate::cli::banner::{self, BoundAddrs};
-use crate::command::{Authority, Services, SlowMode, at_least_one};
+use crate::command::{Authority, ReadMarks, Services, SlowMode, at_least_one, read_marks};
 use crate::config::Config;
 use crate::control::Control;
 use crate::fanout::{Fanout, Repair};
@@ -149,6 +149,7 @@ impl Server {
             version: config.version.as_str().into(),
             message_rate: Keyed::new(Quota::per_second(at_least_one(limits.message_rate))),
             slow_mode: SlowMode::new(),
+            read_marks: ReadMarks::default(),
             metrics,
         });
         Ok(Self {
@@ -246,6 +247,7 @@ impl Server {
         let (metrics, until) = (services.metrics.clone(), over.clone());
         background.spawn(async move { metrics.run(until).await });
         background.spawn(count_users(services.clone(), over.clone()));
+        background.spawn(read_marks::tell(services.clone(), over.clone()));
         if let Some(tls) = &self.tls {
             background.spawn(tls.clone().watch(over.clone()));
         }

@@ -23,12 +23,14 @@ mod event;
 mod found;
 mod keys;
 mod log;
+mod marks;
 mod members;
 mod messages;
 mod migrate;
 mod moderate;
 mod monitor;
 mod open;
+mod reactions;
 mod rooms;
 mod sql;
 
@@ -39,9 +41,12 @@ pub use error::{Conflict, Error, Missing};
 pub use event::{Access, Amend, Appended, Change, Draft, Event, EventKind, Outcome, Published};
 pub use found::{Founded, NewRoom};
 pub use log::{Head, Range};
+pub use marks::{Mark, Marked, Reader, Tell, Unread};
 pub use members::{Deed, Member, Settled};
+pub use messages::{Deletion, Edit, Message};
 pub use monitor::{Monitor, State};
 pub use open::{OpenError, Settings, Target};
+pub use reactions::{Reacted, Reaction, Reactions};
 pub use rooms::{Listed, Standing, View};
 
 use std::sync::Arc;

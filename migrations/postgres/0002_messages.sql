@@ -20,7 +20,7 @@ CREATE TABLE messages (
 
 CREATE INDEX idx_messages_room_created ON messages (room_id, created_at DESC)
     WHERE deleted_at IS NULL;
-CREATE INDEX messages_target ON messages (room_id, target) WHERE target IS NOT NULL;
+CREATE INDEX messages_target ON messages (room_id, target, kind, off) WHERE target IS NOT NULL;
 CREATE INDEX messages_subject ON messages (subject) WHERE subject IS NOT NULL;
 
 CREATE TABLE reactions (

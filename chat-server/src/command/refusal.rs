@@ -25,6 +25,12 @@ impl From<Error> for Refusal {
                 .with_reason(what)
                 .with_limit(limit, limit + 1)
                 .into(),
+            Error::BeyondHead { head, got } => ErrorReply::new(ErrorCode::Validation)
+                .with_message("there is no such offset yet")
+                .with_reason("beyond_head")
+                .with_field("offset")
+                .with_limit(head, got)
+                .into(),
             Error::Broken(reason) => {
                 tracing::error!(reason, "the store is broken");
                 ErrorCode::Internal.into()
@@ -43,6 +49,7 @@ impl From<Denied> for Refusal {
             Denied::NotAMember => (ErrorCode::PermissionDenied, "not_a_member"),
             Denied::Role { .. } => (ErrorCode::PermissionDenied, "role"),
             Denied::RoleAboveOwn => (ErrorCode::PermissionDenied, "role_above_own"),
+            Denied::NotTheAuthor => (ErrorCode::PermissionDenied, "not_the_author"),
             Denied::Muted { .. } => (ErrorCode::Muted, "muted"),
             Denied::Banned { .. } => (ErrorCode::Muted, "banned"),
             Denied::Archived => (ErrorCode::Conflict, "archived"),

@@ -102,7 +102,9 @@ async fn permission(
 /// To a channel command, a room that does not exist is a channel that does not exist.
 pub(super) fn unknown_room(refusal: Refusal) -> Refusal {
     match refusal {
-        Refusal::Error(error) if error.code == ErrorCode::NotFound => {
+        Refusal::Error(error)
+            if error.code == ErrorCode::NotFound && error.field == Some("room") =>
+        {
             let error = ErrorReply::new(ErrorCode::UnknownChannel).with_reason("unknown_room");
             error.with_field("channel").into()
         }

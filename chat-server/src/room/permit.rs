@@ -62,6 +62,9 @@ pub enum Denied {
         /// When it ends.
         until: u64,
     },
+    /// It is another's message.
+    #[error("only its author can change a message")]
+    NotTheAuthor,
     /// The room is closed for writing.
     #[error("the room is archived")]
     Archived,

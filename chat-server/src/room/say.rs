@@ -8,7 +8,7 @@ mod amend;
 use serde::Serialize;
 use uuid::Uuid;
 
-pub use amend::{deleted, edited, superseded};
+pub use amend::{deleted, edited, superseded, text};
 
 use super::{Body, Emoji, MessageId};
 use crate::protocol::{Json, NotJson};

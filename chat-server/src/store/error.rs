@@ -34,6 +34,14 @@ pub enum Error {
         /// The most there may be.
         limit: u64,
     },
+    /// An offset that nothing was written at yet.
+    #[error("the log ends at {head}")]
+    BeyondHead {
+        /// The newest offset.
+        head: u64,
+        /// The one asked for.
+        got: u64,
+    },
     /// What is stored, or a statement, is wrong: a bug of ours.
     #[error("the store is broken: {0}")]
     Broken(String),

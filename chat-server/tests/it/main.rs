@@ -20,6 +20,7 @@ mod history;
 mod hostile_sockets;
 mod kill;
 mod limits;
+mod messages;
 mod migrations;
 mod namespaces;
 mod presence;

@@ -27,8 +27,11 @@ const LAST_POSTS_KEPT: Duration = Duration::from_hours(24);
 /// When people posted last in rooms with slow mode; one for the process.
 #[derive(Debug)]
 pub struct SlowMode {
-    last: Cache<(RoomId, Arc<str>), Arc<Mutex<Option<Posted>>>>,
+    last: Cache<(RoomId, Arc<str>), Slot>,
 }
+
+/// The last post of one person in one room; held for a look and a change.
+type Slot = Arc<Mutex<Option<Posted>>>;
 
 /// A message that was accepted, or is about to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +43,7 @@ struct Posted {
 /// Somebody's turn to post; given back when it is dropped unused.
 #[derive(Debug)]
 pub(super) struct Turn {
-    slot: Arc<Mutex<Option<Posted>>>,
+    slot: Slot,
     before: Option<Posted>,
     mine: Posted,
     is_used: bool,
@@ -63,7 +66,7 @@ impl SlowMode {
         interval: Duration,
     ) -> Result<Turn, Refusal> {
         let key = (room, draft.sender.clone());
-        let slot = self.last.get_with(key, async { Arc::default() }).await;
+        let slot = self.last.get_with(key, async { Slot::default() }).await;
         let mine = Posted { at: Instant::now(), idem: draft.idem };
         let mut last = slot.lock();
         let before = *last;
@@ -131,7 +134,7 @@ mod tests {
             digest: 0,
             data: Json::parse(b"{}").unwrap(),
             access: Access::Member,
-            accepted: tokio::time::Instant::now(),
+            accepted: Instant::now(),
         }
     }
 

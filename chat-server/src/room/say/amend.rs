@@ -18,6 +18,20 @@ use crate::room::Body;
 /// One object, its values as they were written.
 struct Object(Vec<(String, Box<RawValue>)>);
 
+/// What a message says; a tombstone says nothing.
+///
+/// # Errors
+/// When the event is no object, or its body no text.
+pub fn text(message: &Json) -> Result<String, NotJson> {
+    #[derive(Deserialize)]
+    struct Said {
+        #[serde(default)]
+        body: String,
+    }
+    let said: Said = serde_json::from_slice(message.as_bytes()).map_err(|_no_text| NotJson)?;
+    Ok(said.body)
+}
+
 /// A message after an edit at `now` (Unix milliseconds).
 ///
 /// # Errors
