@@ -24,7 +24,7 @@ pub struct RoomUpdate {
     /// How long events are kept, in seconds; an inner `None` = as long as the server keeps any.
     pub retention_seconds: Option<Option<u64>>,
     /// Whether it is closed for writing.
-    archived: Option<bool>,
+    pub(super) archived: Option<bool>,
 }
 
 /// What became of a room.

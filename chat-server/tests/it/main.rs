@@ -24,6 +24,7 @@ mod messages;
 mod migrations;
 mod namespaces;
 mod presence;
+mod room_flow;
 mod sdk;
 mod server_side;
 mod shutdown;

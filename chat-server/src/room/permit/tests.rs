@@ -57,6 +57,7 @@ const fn word(decision: Result<Permit, Denied>) -> &'static str {
         Err(Denied::Banned { .. }) => "banned",
         Err(Denied::Archived) => "archived",
         Err(Denied::Direct) => "direct",
+        Err(Denied::NotTheAuthor) => "author",
     }
 }
 
