@@ -23,18 +23,27 @@ use tokio_util::sync::CancellationToken;
 
 use window::SuccessWindow;
 
+use crate::store::Meters;
+
 /// How often derived figures are brought up to date; twice per usual scrape interval.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Bounds of this server's histograms.
-pub const BUCKETS: &[Buckets] = &[Buckets {
-    metric: "chat_message_delivery_seconds",
-    // The promise is 10 ms at the 99th percentile: most bounds lie around it.
-    bounds: &[
-        0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
-        2.5, 5.0,
-    ],
-}];
+pub const BUCKETS: &[Buckets] = &[
+    Buckets { metric: "chat_message_delivery_seconds", bounds: SECONDS },
+    Buckets { metric: "chat_commit_seconds", bounds: SECONDS },
+    // Up to the most there can be in one transaction.
+    Buckets {
+        metric: "chat_commit_batch_size",
+        bounds: &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0],
+    },
+];
+
+/// The promise is 10 ms at the 99th percentile: most bounds lie around it.
+const SECONDS: &[f64] = &[
+    0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0,
+];
 
 metric_label! {
     /// How a client is connected.
@@ -118,6 +127,12 @@ metric_set! {
         delivery_success_rate: Gauge = "message_delivery_success_rate",
         /// What was not sent to slow clients, by kind.
         shed: Family<Shed, Counter> = "chat_outbound_shed_total",
+        /// Messages written in one transaction.
+        commit_batch_size: Histogram = "chat_commit_batch_size",
+        /// How long a transaction of messages took, in seconds.
+        commit_seconds: Histogram = "chat_commit_seconds",
+        /// Messages that wait to be written.
+        commit_queue: Gauge = "chat_commit_queue",
         /// Connections ended by the server, by close code, and by the client.
         disconnects: Family<Ending, Counter> = "chat_disconnects_total",
     }
@@ -221,6 +236,16 @@ impl Metrics {
     pub fn set_active_users(&self, users: usize) {
         self.series.active_users.set(users as f64);
         self.series.active_users_total.set(users as f64);
+    }
+
+    /// What the committer counts.
+    #[must_use]
+    pub fn committer(&self) -> Meters {
+        Meters {
+            batch_size: self.series.commit_batch_size.clone(),
+            commit_seconds: self.series.commit_seconds.clone(),
+            waiting: self.series.commit_queue.clone(),
+        }
     }
 
     /// Counts publications due to connections: call it once per publication or batch.

@@ -45,6 +45,9 @@ const OPERATORS: accept::Limits =
 /// For background tasks to end: they only finish what they are at.
 const BACKGROUND_GRACE: Duration = Duration::from_millis(500);
 
+/// For the last messages to be written: as long as a batch may take.
+const COMMIT_GRACE: Duration = Duration::from_secs(3);
+
 /// The part of the memory limit that histories may take: a quarter.
 const HISTORY_SHARE: u64 = 4;
 
@@ -130,12 +133,13 @@ impl Server {
         let share = limits.memory_limit_bytes / HISTORY_SHARE;
         let history_bytes_max = usize::try_from(share).unwrap_or(usize::MAX);
         let hub = Hub::new(namespaces, delivery, history_bytes_max);
-        hub.begin_log_epoch(&store.epoch().await?);
+        hub.begin_log_epoch(&store.epoch().await?.into());
         let (fanout, repair) = Fanout::new(hub.clone(), store.clone(), background.clone());
         let publish = fanout.clone();
         let publish = Arc::new(move |published| publish.publish(published));
+        let wiring = store::Wiring { store: store.clone(), publish, meters: metrics.committer() };
         let services = Arc::new(Services {
-            committer: Committer::start(store.clone(), publish, &background),
+            committer: Committer::start(wiring, &background),
             authority: Authority::new(store.clone()),
             fanout,
             store,
@@ -217,6 +221,10 @@ impl Server {
         }
         draining.cancelled().await;
         let report = farewell::say(&config.timing, &services, &shutdown, &told).await;
+        // What was accepted is written and published while there is somebody to deliver it.
+        if tokio::time::timeout(COMMIT_GRACE, services.committer.close()).await.is_err() {
+            tracing::warn!("messages are left that the store did not take in time");
+        }
         services.hub.delivery().close();
         over.cancel();
         background.close();

@@ -21,6 +21,7 @@ mod direct;
 mod error;
 mod event;
 mod found;
+mod heads;
 mod keys;
 mod log;
 mod marks;
@@ -30,26 +31,29 @@ mod migrate;
 mod moderate;
 mod monitor;
 mod open;
+mod page;
 mod reactions;
 mod rooms;
 mod sql;
 
 pub use alter::{Altered, RoomUpdate};
 pub use audit::Audited;
-pub use committer::{Committer, Publish};
+pub use committer::{Committer, Meters, Publish, Wiring};
 pub use error::{Conflict, Error, Missing};
 pub use event::{Access, Amend, Appended, Change, Draft, Event, EventKind, Outcome, Published};
 pub use found::{Founded, NewRoom};
-pub use log::{Head, Range};
+pub use heads::Head;
 pub use marks::{Mark, Marked, Reader, Tell, Unread};
 pub use members::{Deed, Member, Settled};
 pub use messages::{Deletion, Edit, Message};
 pub use monitor::{Monitor, State};
 pub use open::{OpenError, Settings, Target};
+pub use page::Range;
 pub use reactions::{Reacted, Reaction, Reactions};
 pub use rooms::{Listed, Standing, View};
 
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The database of this process; shared by everything that needs it.
 #[derive(Debug)]
@@ -58,6 +62,9 @@ pub struct Store {
     monitor: Arc<Monitor>,
     /// The key of the hashes in `publish_keys`.
     secret: [u8; 32],
+    /// How long a call may take.
+    timeout: Duration,
+    asked: heads::Asked,
 }
 
 impl Store {

@@ -2,7 +2,8 @@
 --
 -- A room is one log of events. A person's own feed is a room too, of kind 4: one log, one way.
 -- Times are Unix milliseconds. There are no foreign keys: they cost a third of the append rate,
--- and every writer holds the lock of the room it writes to.
+-- and every writer holds the lock of the room it writes to. Ids of people are compared byte by
+-- byte, as SQLite does it: an order that no locale and no version of a library changes.
 
 -- 'epoch': the life of all offsets, as text; a restore with loss writes a new one.
 -- 'secret': 32 random bytes, the key of the hashes in publish_keys.

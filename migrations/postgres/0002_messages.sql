@@ -5,7 +5,7 @@ CREATE TABLE messages (
     off        bigint   NOT NULL,
     id         uuid     NOT NULL,
     kind       smallint NOT NULL,   -- 1 message, 2 edit, 3 delete, 4 reaction, 6 member, 7 room, 8 read
-    sender     text     NOT NULL,   -- '' is the server
+    sender     text COLLATE "C" NOT NULL,   -- '' is the server
     idem       uuid,
     digest     bigint   NOT NULL DEFAULT 0,  -- of what the client sent: the same idem means the same
     target     bigint,              -- the offset of the message that this row concerns

@@ -89,7 +89,7 @@ impl Repair {
 
     /// Compares where the store and the channels stand.
     async fn compare(&self) -> Result<Found, store::Error> {
-        if self.hub.begin_log_epoch(&self.store.epoch().await?) {
+        if self.hub.begin_log_epoch(&self.store.epoch().await?.into()) {
             tracing::warn!("the offsets of all logs have a new life");
             return Ok(Found::NewEpoch);
         }
@@ -107,7 +107,7 @@ impl Repair {
                         "the database lost what was acknowledged: its offsets get a new life"
                     );
                     self.store.begin_epoch().await?;
-                    let began = self.hub.begin_log_epoch(&self.store.epoch().await?);
+                    let began = self.hub.begin_log_epoch(&self.store.epoch().await?.into());
                     return Ok(if began { Found::NewEpoch } else { Found::Order });
                 }
                 if head.offset > channel.top().offset {

@@ -14,12 +14,14 @@ mod sqlite;
 use std::collections::HashMap;
 use std::ops::Range;
 
+use sqlx::error::DatabaseError;
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::SqlitePool;
+use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use super::sql::Database;
-use super::{Access, Appended, Conflict, Draft, Error, Missing, Outcome, Store};
+use super::{Access, Appended, Conflict, Draft, Error, Missing, Monitor, Outcome, Store};
 use crate::room::{Denied, LogId, MessageId, Role};
 
 /// The channel of a person's feed begins with it.
@@ -70,38 +72,42 @@ impl Store {
     /// When the store cannot be used; nothing was tried then.
     pub async fn append(&self, drafts: &[Draft]) -> Result<Vec<Outcome>, Error> {
         self.monitor.check()?;
+        let deadline = Instant::now() + self.timeout;
         match &self.database {
             Database::Postgres(pool) => {
                 let connection = pool.get().acquire().await;
                 let mut connection = connection.map_err(|error| self.monitor.judge(error))?;
-                Ok(self.append_with(Writer::Postgres(&mut connection), drafts).await)
+                Ok(self.append_with(Writer::Postgres(&mut connection), drafts, deadline).await)
             }
             Database::Sqlite { writer, .. } => {
-                Ok(self.append_with(Writer::Sqlite(writer), drafts).await)
+                Ok(self.append_with(Writer::Sqlite(writer), drafts, deadline).await)
             }
         }
     }
 
-    /// The same over a certain connection; where that is lost, what was not done by then is
-    /// [`Error::Unavailable`].
+    /// The same over a certain connection, until the deadline. Where that is lost or passes, what
+    /// was not done by then is [`Error::Unavailable`], and the connection is not to be used again.
     pub(super) async fn append_with(
         &self,
         mut writer: Writer<'_>,
         drafts: &[Draft],
+        deadline: Instant,
     ) -> Vec<Outcome> {
         let mut outcomes: Vec<Outcome> = Vec::with_capacity(drafts.len());
         // The part to do next is the last one.
-        let mut parts: Vec<Range<usize>> = vec![0..drafts.len()];
+        let mut parts = Vec::from([Range { start: 0, end: drafts.len() }]);
         while let Some(part) = parts.pop() {
-            let tried = self.try_together(&mut writer, &drafts[part.clone()]).await;
-            match tried {
+            let tried = self.try_together(&mut writer, &drafts[part.clone()]);
+            let tried = timeout_at(deadline, tried).await;
+            match tried.unwrap_or_else(|_| Err(Monitor::unavailable("store_timeout"))) {
                 Ok(done) => outcomes.extend(done),
                 Err(error @ Error::Unavailable { .. }) => {
                     outcomes.resize(drafts.len(), Err(error));
                     break;
                 }
                 Err(error) if part.len() == 1 => {
-                    tracing::error!(%error, log = %drafts[part.start].log, "a message cannot be written");
+                    let log = drafts[part.start].log;
+                    tracing::error!(%error, %log, "a message cannot be written");
                     outcomes.push(Err(error));
                 }
                 Err(_together) => {
@@ -126,7 +132,18 @@ impl Store {
             Writer::Postgres(connection) => postgres::append(connection, &batch).await,
             Writer::Sqlite(pool) => sqlite::append(pool, &batch).await,
         };
-        Ok(batch.outcomes(drafts, &verdicts.map_err(|error| self.monitor.judge(error))?))
+        Ok(batch.outcomes(drafts, &verdicts.map_err(|error| self.judge_append(error))?))
+    }
+
+    /// That one connection is gone does not say that the database is: whoever reconnects finds
+    /// out.
+    fn judge_append(&self, error: sqlx::Error) -> Error {
+        let code = error.as_database_error().and_then(DatabaseError::code);
+        let cut_off = match &error {
+            sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => true,
+            _ => code.is_some_and(|code| code.starts_with("57P") || code.starts_with("08")),
+        };
+        if cut_off { Monitor::unavailable("store_down") } else { self.monitor.judge(error) }
     }
 }
 
@@ -190,7 +207,7 @@ impl Draft {
 }
 
 impl Status {
-    const WRITTEN: Self = Self { number: 0, until: 0 };
+    /// There already; below it is written.
     const DUPLICATE: i16 = 1;
 
     /// Why nothing was written; the numbers are those of `0004_append.sql`.

@@ -1,74 +1,201 @@
 //! Appends from all sessions of the process, a transaction for what gathered.
 //!
-//! Its task takes what came while the last commit was in flight, writes it, publishes it in the
-//! order of the log and tells everyone what became of theirs.
+//! ```text
+//! append -> Queue -> write: one transaction a batch -> tell: publish, then answer everyone
+//! ```
+//! Two tasks. `write` takes what came while the last commit was in flight and never waits for
+//! more: a timer is late by more than a commit takes. `tell` publishes in the order of each log
+//! while the next batch is being written, and answers after that: what is acknowledged is durable
+//! and on its way. Both end when the queue is closed and empty.
+//!
+//! Invariants: a draft that was accepted is written or refused whatever becomes of who sent it;
+//! every wait is bounded; nothing is written twice by this process alone.
+
+mod link;
+mod queue;
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
+use metrics::{Gauge, Histogram};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use link::Link;
+use queue::{Queue, Waiting};
 
 use super::{Draft, Error, Event, Outcome, Published, Store};
 
-/// Drafts in one transaction.
-const BATCH_MAX: usize = 256;
+/// Longest that a batch may take, and half of the time a client waits for an answer gone; a
+/// shorter `DATABASE_TIMEOUT_MS` counts.
+const BATCH_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Drafts that may wait: 64 full batches, well over a second of what a database takes.
-const QUEUE_MAX: usize = 64 * BATCH_MAX;
+/// How long whoever asked waits: SDKs give up after five seconds, and every command is answered
+/// within four.
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(3500);
+
+/// When to try again after that: the message may be there by then.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Batches that are committed and not published yet: publishing is quicker than a commit, so more
+/// than one waits only when threads are short.
+const TOLD_MAX: usize = 4;
 
 /// What is done with committed events.
 pub type Publish = Arc<dyn Fn(Vec<Published>) + Send + Sync>;
 
 /// The one writer of messages; shared by every session.
 pub struct Committer {
-    store: Arc<Store>,
-    queue: mpsc::Sender<(Draft, oneshot::Sender<Outcome>)>,
+    queue: Arc<Queue>,
+    /// Everything is written and told.
+    over: CancellationToken,
+}
+
+/// What a committer works with.
+pub struct Wiring {
+    /// Where to write.
+    pub store: Arc<Store>,
+    /// What to do with what was written; called in the order of each log.
+    pub publish: Publish,
+    /// What to count.
+    pub meters: Meters,
+}
+
+/// What a committer counts.
+#[derive(Debug, Clone)]
+pub struct Meters {
+    /// Drafts in a batch.
+    pub batch_size: Histogram,
+    /// From the begin of a batch to its commit.
+    pub commit_seconds: Histogram,
+    /// Drafts that wait.
+    pub waiting: Gauge,
+}
+
+/// A batch that is done.
+struct Done {
+    drafts: Vec<Draft>,
+    answers: Vec<oneshot::Sender<Outcome>>,
+    outcomes: Vec<Outcome>,
 }
 
 impl Committer {
     /// Starts it on `tasks`.
     #[must_use]
-    pub fn start(store: Arc<Store>, publish: Publish, tasks: &TaskTracker) -> Arc<Self> {
-        let (queue, waiting) = mpsc::channel(QUEUE_MAX);
-        tasks.spawn(run(store.clone(), publish, waiting));
-        Arc::new(Self { store, queue })
+    pub fn start(wiring: Wiring, tasks: &TaskTracker) -> Arc<Self> {
+        let Wiring { store, publish, meters } = wiring;
+        let queue = Arc::new(Queue::new(meters.waiting.clone()));
+        let over = CancellationToken::new();
+        let (done, told) = mpsc::channel(TOLD_MAX);
+        tasks.spawn(write(store, queue.clone(), meters, done));
+        tasks.spawn(tell(told, publish, over.clone()));
+        Arc::new(Self { queue, over })
     }
 
-    /// Appends a draft and waits until it is durable.
+    /// Appends a draft and waits until it is durable. Whoever does not wait for the answer has
+    /// not taken the draft back.
     ///
     /// # Errors
-    /// What became of it instead.
+    /// What became of it instead; [`Error::Unavailable`] leaves open whether it is there, and the
+    /// same draft may come again.
     pub async fn append(&self, draft: Draft) -> Outcome {
-        self.store.monitor.check()?;
-        let (answer, outcome) = oneshot::channel();
-        if self.queue.try_send((draft, answer)).is_err() {
-            return Err(super::Monitor::unavailable("store_busy"));
+        let answer = self.queue.push(draft, Instant::now())?;
+        match timeout(ANSWER_TIMEOUT, answer).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_writer_is_gone)) => Err(unavailable("store_down")),
+            Err(_elapsed) => Err(unavailable("store_timeout")),
         }
-        outcome.await.unwrap_or(Err(super::Monitor::unavailable("store_down")))
+    }
+
+    /// Takes no more drafts and waits until those it took are written and told.
+    pub async fn close(&self) {
+        self.queue.close();
+        self.over.cancelled().await;
     }
 }
 
-async fn run(
-    store: Arc<Store>,
-    publish: Publish,
-    mut waiting: mpsc::Receiver<(Draft, oneshot::Sender<Outcome>)>,
-) {
-    let mut gathered = Vec::with_capacity(BATCH_MAX);
-    while waiting.recv_many(&mut gathered, BATCH_MAX).await > 0 {
-        let (drafts, answers): (Vec<Draft>, Vec<_>) = gathered.drain(..).unzip();
-        let outcomes = store.append(&drafts).await;
-        let outcomes = outcomes.unwrap_or_else(|error| vec![Err(error); drafts.len()]);
-        publish(published(drafts, &outcomes));
+impl Drop for Committer {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+impl fmt::Debug for Committer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Committer").field("queue", &self.queue).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Wiring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wiring").field("meters", &self.meters).finish_non_exhaustive()
+    }
+}
+
+/// Nobody counts.
+impl Default for Meters {
+    fn default() -> Self {
+        Self {
+            batch_size: Histogram::noop(),
+            commit_seconds: Histogram::noop(),
+            waiting: Gauge::noop(),
+        }
+    }
+}
+
+async fn write(store: Arc<Store>, queue: Arc<Queue>, meters: Meters, done: mpsc::Sender<Done>) {
+    // However this ends, nobody waits in the queue for ever.
+    let _open = queue.closed_at_the_end();
+    let limit = store.timeout.min(BATCH_TIMEOUT);
+    let mut link = Link::new(&store);
+    loop {
+        link.connect(&store, &queue).await;
+        let Some(batch) = queue.gather().await else { return };
+        let (drafts, answers): (Vec<Draft>, Vec<_>) =
+            batch.into_iter().map(|Waiting { draft, answer, .. }| (draft, answer)).unzip();
+        let begun = Instant::now();
+        let outcomes = match link.writer() {
+            Some(writer) => store.append_with(writer, &drafts, begun + limit).await,
+            // Closed while the store was away.
+            None => vec![Err(unavailable("store_down")); drafts.len()],
+        };
+        let took = begun.elapsed();
+        meters.batch_size.record(drafts.len() as f64);
+        meters.commit_seconds.record(took);
+        queue.written(drafts.len(), took);
+        if outcomes.iter().any(|outcome| matches!(outcome, Err(Error::Unavailable { .. }))) {
+            link.lost();
+        }
+        if done.send(Done { drafts, answers, outcomes }).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn tell(mut told: mpsc::Receiver<Done>, publish: Publish, over: CancellationToken) {
+    let _over = over.drop_guard();
+    while let Some(done) = told.recv().await {
+        let Done { drafts, answers, outcomes } = done;
+        let published = written(drafts, &outcomes);
+        // What is committed is acknowledged, also when it could not be published: readers find it
+        // in the store.
+        let publish = AssertUnwindSafe(|| publish(published));
+        if catch_unwind(publish).is_err() {
+            tracing::error!("publishing has panicked");
+        }
         for (answer, outcome) in answers.into_iter().zip(outcomes) {
-            // Nobody waits for the answer any more: what was written is written.
-            let _gone = answer.send(outcome);
+            // Nobody waits for it any more: what is written is written.
+            drop(answer.send(outcome));
         }
     }
 }
 
-/// What was written, in the order of each log.
-fn published(drafts: Vec<Draft>, outcomes: &[Result<super::Appended, Error>]) -> Vec<Published> {
+/// What is new, in the order of each log.
+fn written(drafts: Vec<Draft>, outcomes: &[Outcome]) -> Vec<Published> {
     let written = drafts.into_iter().zip(outcomes).filter_map(|(draft, outcome)| {
         let appended = outcome.as_ref().ok().filter(|appended| !appended.duplicate)?;
         let event = Event { offset: appended.offset, time_ms: appended.time_ms, data: draft.data };
@@ -78,8 +205,6 @@ fn published(drafts: Vec<Draft>, outcomes: &[Result<super::Appended, Error>]) ->
     written.collect()
 }
 
-impl fmt::Debug for Committer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Committer").finish_non_exhaustive()
-    }
+const fn unavailable(reason: &'static str) -> Error {
+    Error::Unavailable { reason, retry_after: RETRY_AFTER }
 }

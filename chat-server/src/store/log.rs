@@ -1,34 +1,12 @@
-//! Logs: where they stand, what is in them, and one more event within a transaction.
+//! Logs: one more event within a transaction.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::protocol::Json;
 use crate::room::{Kind, LogId, MessageId};
 
 use super::sql::{Tx, args};
-use super::{Error, Event, EventKind, Published, Store};
-
-/// Where a log stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Head {
-    /// The newest offset; 0 for a log in which nothing was ever written.
-    pub offset: u64,
-    /// Retention removed the offsets up to this one.
-    pub trimmed: u64,
-    /// Another number means that kept events changed without a new one: what is kept in memory
-    /// is to be forgotten.
-    pub revision: u64,
-}
-
-/// Which part of a log; the offsets named are not part of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Range {
-    /// From the first one behind this offset, forward.
-    After(u64),
-    /// From the last one before this offset, backward.
-    Before(u64),
-}
+use super::{Error, Event, EventKind, Published};
 
 /// An event that a transaction writes.
 #[derive(Debug)]
@@ -43,80 +21,6 @@ pub(super) struct Entry<'a> {
     /// The person it concerns.
     pub(super) subject: Option<&'a str>,
     pub(super) data: Json,
-}
-
-impl Store {
-    /// Where these logs stand, in their order; one that does not exist stands at 0.
-    ///
-    /// # Errors
-    /// When the store cannot be asked.
-    pub async fn heads(&self, logs: &[LogId]) -> Result<Vec<Head>, Error> {
-        let mut heads = HashMap::with_capacity(logs.len());
-        for log in logs {
-            let sql = "SELECT head, trimmed, revision FROM rooms WHERE id = $1";
-            if let Some(row) = self.read_one(sql, args![log.uuid()]).await? {
-                let (offset, trimmed) = (row.unsigned(0)?, row.unsigned(1)?);
-                heads.insert(*log, Head { offset, trimmed, revision: row.unsigned(2)? });
-            }
-        }
-        Ok(logs.iter().map(|log| heads.get(log).copied().unwrap_or_default()).collect())
-    }
-
-    /// The life of all offsets.
-    ///
-    /// # Errors
-    /// When the store cannot be asked.
-    pub async fn epoch(&self) -> Result<Arc<str>, Error> {
-        let row = self.read_one("SELECT value FROM meta WHERE key = 'epoch'", args![]).await?;
-        let value: Vec<u8> = row.ok_or_else(|| Error::Broken("no epoch".to_owned()))?.get(0)?;
-        Ok(String::from_utf8_lossy(&value).into())
-    }
-
-    /// Gives all offsets a new life: what clients know of their positions no longer counts.
-    ///
-    /// # Errors
-    /// When the store cannot be written.
-    pub async fn begin_epoch(&self) -> Result<(), Error> {
-        let epoch = uuid::Uuid::new_v4().simple().to_string();
-        let epoch = epoch.as_bytes().get(..8).unwrap_or_default();
-        let mut tx = self.begin().await?;
-        tx.execute("UPDATE meta SET value = $1 WHERE key = 'epoch'", args![epoch]).await?;
-        tx.commit().await
-    }
-
-    /// Where a log stands.
-    ///
-    /// # Errors
-    /// When the store cannot be asked.
-    pub async fn head(&self, log: LogId) -> Result<Head, Error> {
-        Ok(self.heads(&[log]).await?.first().copied().unwrap_or_default())
-    }
-
-    /// At most `limit` events of a log; a page also ends at 512 KiB.
-    ///
-    /// # Errors
-    /// When the store cannot be asked.
-    pub async fn page(&self, log: LogId, range: Range, limit: usize) -> Result<Vec<Event>, Error> {
-        let limit = limit as u64;
-        let rows = match range {
-            Range::After(offset) => {
-                let sql = "SELECT off, created_at, payload FROM messages \
-                    WHERE room_id = $1 AND off > $2 ORDER BY off LIMIT $3";
-                self.read(sql, args![log.uuid(), offset, limit]).await?
-            }
-            Range::Before(offset) => {
-                let sql = "SELECT off, created_at, payload FROM messages \
-                    WHERE room_id = $1 AND off < $2 ORDER BY off DESC LIMIT $3";
-                self.read(sql, args![log.uuid(), offset, limit]).await?
-            }
-        };
-        let event = |row: &super::sql::Row| {
-            let payload: Vec<u8> = row.get(2)?;
-            let data = Json::parse(&payload).map_err(|error| Error::Broken(error.to_string()))?;
-            Ok(Event { offset: row.unsigned(0)?, time_ms: row.get(1)?, data })
-        };
-        rows.iter().map(event).collect()
-    }
 }
 
 impl Tx {

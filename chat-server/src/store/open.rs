@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
+use super::heads::Asked;
 use super::sql::Database;
 use super::{Monitor, Store, migrate};
 
@@ -65,7 +66,8 @@ impl Store {
             reason: error.to_string(),
         })?;
         let secret = secret.try_into().unwrap_or([0; 32]);
-        Ok(Arc::new(Self { database, monitor, secret }))
+        let asked = Asked::default();
+        Ok(Arc::new(Self { database, monitor, secret, timeout: settings.timeout, asked }))
     }
 }
 
