@@ -67,10 +67,13 @@ impl Store {
     /// A deleted message, too many reactions, and what the room says.
     pub async fn react(&self, reaction: &Reaction) -> Result<Change<Reacted>, Error> {
         let mut reacting = self.reacting(reaction).await?;
-        if reacting.is_on().await? {
-            return reacting.unchanged().await;
+        match reacting.mine().await? {
+            (_, 1..) => return reacting.unchanged().await,
+            (PER_USER_MAX.., _) => {
+                return Err(Error::Limit { what: "reactions_per_user", limit: PER_USER_MAX });
+            }
+            _ => reacting.check_wall().await?,
         }
-        reacting.check_limits().await?;
         let sql = "INSERT INTO reactions (room_id, target, user_id, emoji, created_at) \
             VALUES ($1, $2, $3, $4, $5)";
         let Reaction { room, by, emoji, .. } = reaction;
@@ -135,32 +138,30 @@ enum On {
 }
 
 impl Reacting<'_> {
-    async fn is_on(&mut self) -> Result<bool, Error> {
-        let sql = "SELECT 1 FROM reactions \
-            WHERE room_id = $1 AND target = $2 AND user_id = $3 AND emoji = $4";
+    /// What this person has on the message already, all of it and of this emoji.
+    async fn mine(&mut self) -> Result<(u64, u64), Error> {
+        let sql = "SELECT count(*), \
+                CAST(coalesce(sum(CASE WHEN emoji = $4 THEN 1 ELSE 0 END), 0) AS bigint) \
+            FROM reactions WHERE room_id = $1 AND target = $2 AND user_id = $3";
         let Reaction { room, by, emoji, .. } = self.reaction;
         let args = args![room.uuid(), self.target, by, emoji.as_str()];
-        Ok(self.tx.row(sql, args).await?.is_some())
+        let row = self.tx.row(sql, args).await?.ok_or_else(uncounted)?;
+        Ok((row.unsigned(0)?, row.unsigned(1)?))
     }
 
-    async fn check_limits(&mut self) -> Result<(), Error> {
-        let Reaction { room, by, .. } = self.reaction;
-        let sql = "SELECT count(*) FROM reactions \
-            WHERE room_id = $1 AND target = $2 AND user_id = $3";
-        let mine = self.number(sql, args![room.uuid(), self.target, by]).await?;
-        if mine >= PER_USER_MAX {
-            return Err(Error::Limit { what: "reactions_per_user", limit: PER_USER_MAX });
-        }
+    /// Whether the message bears this emoji, or one more.
+    async fn check_wall(&mut self) -> Result<(), Error> {
         if self.count().await? > 0 {
             return Ok(());
         }
-        let sql = "SELECT count(DISTINCT emoji) FROM reactions \
-            WHERE room_id = $1 AND target = $2";
-        let different = self.number(sql, args![room.uuid(), self.target]).await?;
-        if different >= PER_MESSAGE_MAX {
-            return Err(Error::Limit { what: "reactions_per_message", limit: PER_MESSAGE_MAX });
+        let sql = "SELECT count(DISTINCT emoji) FROM reactions WHERE room_id = $1 AND target = $2";
+        let room = self.reaction.room.uuid();
+        match self.number(sql, args![room, self.target]).await? {
+            PER_MESSAGE_MAX.. => {
+                Err(Error::Limit { what: "reactions_per_message", limit: PER_MESSAGE_MAX })
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// How many of this emoji there are.
@@ -177,7 +178,7 @@ impl Reacting<'_> {
         args: Vec<super::sql::Value>,
     ) -> Result<u64, Error> {
         let row = self.tx.row(sql, args).await?;
-        row.ok_or_else(|| Error::Broken("a count without a row".to_owned()))?.unsigned(0)
+        row.ok_or_else(uncounted)?.unsigned(0)
     }
 
     async fn unchanged(mut self) -> Result<Change<Reacted>, Error> {
@@ -210,4 +211,8 @@ impl Tx {
         self.execute(sql, args![room.uuid(), message]).await?;
         Ok(())
     }
+}
+
+fn uncounted() -> Error {
+    Error::Broken("a count without a row".to_owned())
 }

@@ -25,6 +25,8 @@ mod migrations;
 mod namespaces;
 mod presence;
 mod room_flow;
+mod reactions;
+mod read_marks;
 mod sdk;
 mod server_side;
 mod shutdown;

@@ -1,0 +1,191 @@
+//! Read marks: forward only, and what is unread behind them.
+
+use chat_server::channel::ChannelName;
+use chat_server::room::{Denied, Kind, LogId, Role, RoomId};
+use chat_server::store::{Appended, Change, Deletion, Error, Mark, Marked, Range, Tell, Unread};
+use serde_json::{Value, json};
+
+use crate::harness::on_both_stores;
+use crate::harness::vault::{Vault, draft};
+
+async fn post(vault: &Vault, room: RoomId, sender: &str, count: usize) -> Vec<Appended> {
+    let drafts: Vec<_> = (0..count).map(|_| draft(room, sender, None)).collect();
+    let outcomes = vault.store.append(&drafts).await.unwrap();
+    outcomes.into_iter().map(Result::unwrap).collect()
+}
+
+async fn mark(
+    vault: &Vault,
+    room: RoomId,
+    user: &str,
+    offset: u64,
+) -> Result<Change<Marked>, Error> {
+    vault.store.mark(&Mark { room, user: user.into(), offset }, Tell::Now).await
+}
+
+async fn unread(vault: &Vault, room: RoomId, user: &str) -> u64 {
+    vault.store.unread(room, user).await.unwrap().unread
+}
+
+async fn feed(vault: &Vault, user: &str) -> Vec<Value> {
+    let page = vault.store.page(LogId::of_feed(user), Range::After(0), 1000).await.unwrap();
+    page.iter().map(|event| serde_json::from_slice(event.data.as_bytes()).unwrap()).collect()
+}
+
+on_both_stores! {
+    async fn a_mark_goes_forward_only(vault: Vault) {
+        let room = vault.room_of(&["ann", "bob"]).await;
+        post(&vault, room, "bob", 5).await;
+        assert_eq!(unread(&vault, room, "ann").await, 5);
+        let marked = mark(&vault, room, "ann", 3).await.unwrap().value;
+        let here = Unread { room, unread: 2, offset: 3, head: 5 };
+        assert_eq!(marked, Marked { unread: here, has_moved: true });
+        for offset in [0, 2, 3] {
+            let back = mark(&vault, room, "ann", offset).await.unwrap();
+            assert_eq!(back, Change::nothing(Marked { unread: here, has_moved: false }));
+        }
+        assert_eq!(mark(&vault, room, "ann", 5).await.unwrap().value.unread.unread, 0);
+        assert_eq!(unread(&vault, room, "bob").await, 0);
+    }
+
+    async fn nobody_has_read_what_is_not_written(vault: Vault) {
+        let room = vault.room_of(&["ann", "bob"]).await;
+        post(&vault, room, "bob", 2).await;
+        for (offset, got) in [(3, 3), ((1 << 53) - 1, (1 << 53) - 1)] {
+            let refused = mark(&vault, room, "ann", offset).await;
+            let is_beyond =
+                matches!(refused, Err(Error::BeyondHead { head: 2, got: it }) if it == got);
+            assert!(is_beyond, "{refused:?}");
+        }
+        assert_eq!(unread(&vault, room, "ann").await, 2);
+    }
+
+    async fn a_mark_takes_a_membership(vault: Vault) {
+        let room = vault.room_of(&["ann"]).await;
+        post(&vault, room, "ann", 1).await;
+        let refused = mark(&vault, room, "stranger", 1).await;
+        assert!(matches!(refused, Err(Error::Denied(Denied::NotAMember))), "{refused:?}");
+        vault.member(room, "guest", Some(Role::Guest)).await;
+        assert!(mark(&vault, room, "guest", 1).await.unwrap().value.has_moved);
+        vault.run(format!("UPDATE members SET banned_until = {}", i64::MAX)).await;
+        let refused = mark(&vault, room, "ann", 1).await;
+        assert!(matches!(refused, Err(Error::Denied(Denied::Banned { .. }))), "{refused:?}");
+    }
+
+    async fn unread_are_messages_of_others_that_are_there(vault: Vault) {
+        let room = vault.room_of(&["ann", "bob"]).await;
+        let said = post(&vault, room, "bob", 3).await;
+        post(&vault, room, "ann", 2).await;
+        let deletion = Deletion { room, id: said[1].id, by: "bob".into(), reason: None };
+        vault.store.delete(&deletion).await.unwrap();
+        // Three of bob's less the deleted one; neither ann's own nor the deletion.
+        assert_eq!(unread(&vault, room, "ann").await, 2);
+        assert_eq!(unread(&vault, room, "bob").await, 2);
+    }
+
+    async fn unread_is_counted_to_a_thousand(vault: Vault) {
+        let room = vault.room_of(&["ann", "bob"]).await;
+        post(&vault, room, "bob", 1001).await;
+        assert_eq!(unread(&vault, room, "ann").await, 1000);
+        assert_eq!(mark(&vault, room, "ann", 1).await.unwrap().value.unread.unread, 1000);
+        assert_eq!(mark(&vault, room, "ann", 2).await.unwrap().value.unread.unread, 999);
+    }
+
+    async fn who_joins_starts_at_the_head_of_that_moment(vault: Vault) {
+        let room = vault.room_of(&["ann", "bob"]).await;
+        let before = post(&vault, room, "bob", 3).await;
+        mark(&vault, room, "ann", 1).await.unwrap();
+        assert_eq!(unread(&vault, room, "ann").await, 2);
+        // She went, and comes again behind the three.
+        let joined_at = before[2].time_ms + 1;
+        let sql = format!("UPDATE members SET joined_at = {joined_at} WHERE user_id = 'ann'");
+        vault.run("UPDATE read_marks SET updated_at = 1").await;
+        vault.run(sql).await;
+        let here = vault.store.unread(room, "ann").await.unwrap();
+        assert_eq!(here, Unread { room, unread: 0, offset: 3, head: 3 });
+        let back = mark(&vault, room, "ann", 2).await.unwrap().value;
+        assert!(!back.has_moved);
+        let time = format!("UPDATE messages SET created_at = {joined_at} + 1 WHERE off > 3");
+        post(&vault, room, "bob", 2).await;
+        vault.run(time).await;
+        assert_eq!(unread(&vault, room, "ann").await, 2);
+        let marked = mark(&vault, room, "ann", 4).await.unwrap().value;
+        assert_eq!((marked.has_moved, marked.unread.unread), (true, 1));
+    }
+
+    async fn the_other_devices_are_told_in_the_feed(vault: Vault) {
+        let room = vault.room_of(&["ann", "bob"]).await;
+        post(&vault, room, "bob", 5).await;
+        let change = mark(&vault, room, "ann", 2).await.unwrap();
+        assert_eq!(change.published.len(), 1);
+        let published = &change.published[0];
+        assert_eq!(published.channel, *ChannelName::of_user("ann").shared());
+        assert_eq!(published.event.offset, 1);
+        let first = json!({ "type": "read", "room": room, "offset": 2, "unread": 3 });
+        assert_eq!(feed(&vault, "ann").await, std::slice::from_ref(&first));
+
+        // Several marks, and one event with where they ended.
+        for offset in [3, 4] {
+            let mark = Mark { room, user: "ann".into(), offset };
+            let change = vault.store.mark(&mark, Tell::Later).await.unwrap();
+            assert!(change.value.has_moved && change.published.is_empty());
+        }
+        let told = vault.store.tell_mark(room, "ann").await.unwrap();
+        assert_eq!(told.value.map(|it| (it.offset, it.unread)), Some((4, 1)));
+        let last = json!({ "type": "read", "room": room, "offset": 4, "unread": 1 });
+        assert_eq!(feed(&vault, "ann").await, [first, last]);
+
+        vault.member(room, "ann", None).await;
+        let told = vault.store.tell_mark(room, "ann").await.unwrap();
+        assert_eq!(told, Change::nothing(None));
+    }
+
+    async fn two_devices_at_once_leave_the_farther_mark(vault: Vault) {
+        let room = vault.room_of(&["ann", "bob"]).await;
+        post(&vault, room, "bob", 40).await;
+        let node = vault.node().await;
+        let marks = (1..=40).map(|turn| {
+            // Forward on one node, backward on the other.
+            let (store, offset) =
+                if turn % 2 == 0 { (&vault.store, turn) } else { (&node, 40 - turn) };
+            let mark = Mark { room, user: "ann".into(), offset };
+            async move { store.mark(&mark, Tell::Now).await.unwrap().value.has_moved }
+        });
+        let moved = futures_util::future::join_all(marks).await;
+        let moved = moved.into_iter().filter(|it| *it).count();
+        assert_eq!(vault.store.unread(room, "ann").await.unwrap().offset, 40);
+        let told = feed(&vault, "ann").await;
+        assert_eq!(told.len(), moved);
+        assert!(told.is_sorted_by_key(|event| event["offset"].as_u64()), "{told:?}");
+    }
+
+    async fn the_list_has_every_room_one_is_in_a_page_at_a_time(vault: Vault) {
+        let mut rooms = Vec::new();
+        for unread in 0..7 {
+            let kind = [Kind::Public, Kind::Private, Kind::Direct][unread % 3];
+            let room = vault.room(kind).await;
+            vault.member(room, "ann", Some(Role::Member)).await;
+            vault.member(room, "bob", Some(Role::Member)).await;
+            if unread > 0 {
+                post(&vault, room, "bob", unread).await;
+            }
+            rooms.push((room, unread as u64));
+        }
+        let left = vault.room_of(&["bob"]).await;
+        vault.member(left, "ann", None).await;
+        mark(&vault, rooms[6].0, "ann", 4).await.unwrap();
+        rooms[6].1 = 2;
+        rooms.sort_unstable();
+
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = vault.store.unread_list("ann", after, 3).await.unwrap();
+            assert!(page.len() <= 3);
+            let Some(last) = page.last() else { break };
+            after = Some(last.room);
+            found.extend(page.iter().map(|it| (it.room, it.unread)));
+        }
+        assert_eq!(found, rooms);
+        assert_eq!(vault.store.unread_list("nobody", None, 3).await.unwrap(), []);
+    }
+}
