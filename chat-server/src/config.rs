@@ -11,6 +11,7 @@ pub mod auth;
 pub mod limits;
 pub mod network;
 pub mod planned;
+pub mod retention;
 pub mod store;
 pub mod timing;
 
@@ -30,6 +31,7 @@ pub use network::{Cors, Origins, TlsFiles};
 pub use timing::Timing;
 
 use crate::store::Settings;
+use crate::upkeep;
 
 /// What the service calls itself.
 pub static SERVICE_NAME: Var = Var::new(
@@ -76,6 +78,7 @@ pub static TABLE: &[Section] = &[
     limits::SECTION,
     timing::SECTION,
     store::SECTION,
+    retention::SECTION,
     runtime::SECTION,
     telemetry::SECTION,
     planned::SECTION,
@@ -122,6 +125,8 @@ pub struct Config {
     pub telemetry: telemetry::Config,
     /// Where rooms live.
     pub store: Settings,
+    /// What is removed from it, and when.
+    pub upkeep: upkeep::Config,
     /// What the server makes itself, `DATA_DIR`.
     pub data_dir: PathBuf,
     /// What an operator should know although the server starts.
@@ -201,6 +206,7 @@ impl Config {
             runtime: runtime::Config::read(reader),
             telemetry: telemetry::Config::read(reader, identity),
             store: store::read(reader, &data_dir),
+            upkeep: retention::read(reader),
             data_dir,
             warnings: Vec::new(),
         }

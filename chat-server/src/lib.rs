@@ -14,3 +14,4 @@ pub mod room;
 pub mod server;
 pub mod session;
 pub mod store;
+pub mod upkeep;

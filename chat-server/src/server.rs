@@ -37,6 +37,7 @@ use crate::metrics::{Metrics, Shed};
 use crate::protocol::DisconnectCode;
 use crate::session::registry::{Directive, Registry};
 use crate::store::{self, Committer, Store};
+use crate::upkeep::{self, Upkeep};
 
 /// Connections to the metrics port: scrapers and people with a profiler.
 const OPERATORS: accept::Limits =
@@ -256,6 +257,8 @@ impl Server {
         background.spawn(async move { metrics.run(until).await });
         background.spawn(count_users(services.clone(), over.clone()));
         background.spawn(read_marks::tell(services.clone(), over.clone()));
+        let upkeep = Upkeep::new(services.store.clone(), self.config.upkeep, trimmed(services));
+        background.spawn(upkeep.run(over.clone()));
         if let Some(tls) = &self.tls {
             background.spawn(tls.clone().watch(over.clone()));
         }
@@ -270,6 +273,17 @@ fn begin_again(sessions: &Registry) {
             tracing::debug!("a session could not be told");
         }
     }
+}
+
+/// What this process keeps of a room in memory goes when its log was trimmed; feeds, whose channel
+/// their log does not tell, are found when heads are compared.
+fn trimmed(services: &Services) -> upkeep::Told {
+    let hub = services.hub.clone();
+    Box::new(move |trimmed| {
+        if let Some(channel) = hub.find_by_text(&format!("room:{}", trimmed.log)) {
+            channel.revise(trimmed.revision);
+        }
+    })
 }
 
 async fn count_users(services: Arc<Services>, over: CancellationToken) {

@@ -33,6 +33,7 @@ mod monitor;
 mod open;
 mod page;
 mod reactions;
+mod retention;
 mod rooms;
 mod sql;
 
@@ -50,6 +51,7 @@ pub use monitor::{Monitor, State};
 pub use open::{OpenError, Settings, Target};
 pub use page::Range;
 pub use reactions::{Reacted, Reaction, Reactions};
+pub use retention::{Keep, Overdue, Trimmed};
 pub use rooms::{Listed, Standing, View};
 
 use std::sync::Arc;

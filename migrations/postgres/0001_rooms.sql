@@ -28,7 +28,7 @@ CREATE TABLE rooms (
     people            bytea,                        -- direct: the hash of who is in it
     member_count      bigint   NOT NULL DEFAULT 0,  -- rows in members with a role
     slow_mode_seconds integer  NOT NULL DEFAULT 0,
-    retention_seconds bigint,                       -- NULL: the server's default
+    retention_seconds bigint,                       -- NULL: the server's default; 0: for ever
     archived_at       bigint,
     created_at        bigint   NOT NULL,
     created_by        text     NOT NULL DEFAULT '',

@@ -27,7 +27,7 @@ CREATE TABLE rooms (
     people            BLOB,                        -- direct: the hash of who is in it
     member_count      INTEGER   NOT NULL DEFAULT 0,  -- rows in members with a role
     slow_mode_seconds INTEGER  NOT NULL DEFAULT 0,
-    retention_seconds INTEGER,                       -- NULL: the server's default
+    retention_seconds INTEGER,                       -- NULL: the server's default; 0: for ever
     archived_at       INTEGER,
     created_at        INTEGER   NOT NULL,
     created_by        TEXT     NOT NULL DEFAULT '',

@@ -30,10 +30,13 @@ impl Tx {
         sender: &str,
         sender_hash: Vec<u8>,
     ) -> Result<(), Error> {
-        // The first answer stands for ever, so a key that is there already is left alone.
+        // The first answer stands for ever, so a key that is there already is left alone. The
+        // concatenation keeps planners from the index that begins with room and sender: it leads
+        // to everything a person ever wrote there, where the primary key leads to one batch.
         let sql = "INSERT INTO publish_keys (room_id, sender_hash, idem, off, id, digest) \
             SELECT room_id, $1, idem, off, id, digest FROM messages \
-            WHERE room_id = $2 AND off >= $3 AND off <= $4 AND sender = $5 AND idem IS NOT NULL \
+            WHERE room_id = $2 AND off >= $3 AND off <= $4 AND sender || '' = $5 \
+            AND idem IS NOT NULL \
             ON CONFLICT (room_id, sender_hash, idem) DO NOTHING";
         self.execute(sql, args![sender_hash, log.uuid(), first, last, sender]).await?;
         Ok(())

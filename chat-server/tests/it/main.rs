@@ -27,6 +27,7 @@ mod presence;
 mod room_flow;
 mod reactions;
 mod read_marks;
+mod retention;
 mod sdk;
 mod server_side;
 mod shutdown;
