@@ -121,3 +121,57 @@ impl Authority {
         &self.marks[hash % MARKS]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::room::{FOR_EVER, Kind, Role, RoomName};
+    use crate::store::{Deed, NewRoom, Settings, Target};
+
+    /// A public room of ann's with bob in it.
+    async fn lobby() -> (tempfile::TempDir, Arc<Store>, RoomId) {
+        let data = tempfile::tempdir().unwrap();
+        let target = Target::Sqlite(data.path().join("veza.db"));
+        let settings = Settings { target, pool_size: 1, timeout: Duration::from_secs(5) };
+        let store = Store::open(&settings).await.unwrap();
+        let name = RoomName::parse("Lobby").unwrap();
+        let (by, members) = ("ann".into(), vec!["bob".into()]);
+        let new = NewRoom { by, name, topic: None, kind: Kind::Public, members };
+        let room = store.create_room(new).await.unwrap().value.id;
+        (data, store, room)
+    }
+
+    fn ban(room: RoomId) -> Deed {
+        Deed { room, by: "ann".into(), user: "bob".into(), reason: None }
+    }
+
+    #[tokio::test]
+    async fn what_is_forgotten_is_asked_again() {
+        let (_data, store, room) = lobby().await;
+        let (authority, bob) = (Authority::new(store.clone()), Arc::from("bob"));
+        assert!(authority.permit(room, &bob, Act::Read).await.is_ok());
+        store.ban(ban(room), FOR_EVER).await.unwrap();
+        authority.forget(room, &bob);
+        assert!(authority.permit(room, &bob, Act::Read).await.is_err());
+        store.unban(ban(room)).await.unwrap();
+        authority.forget_room(room);
+        assert!(authority.permit(room, &bob, Act::Read).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn an_answer_from_before_it_was_forgotten_is_not_believed() {
+        let (_data, store, room) = lobby().await;
+        let (authority, bob) = (Authority::new(store.clone()), Arc::from("bob"));
+        // The store was asked before the ban, and answers after everything was forgotten.
+        let marks = authority.marks(room, &bob);
+        let standing = Arc::new(store.standing(room, &bob).await.unwrap());
+        store.ban(ban(room), FOR_EVER).await.unwrap();
+        authority.forget(room, &bob);
+        authority.standings.insert((room, bob.clone()), Known { standing, marks }).await;
+        let standing = authority.standing(room, &bob).await.unwrap();
+        assert_eq!((standing.membership.role, standing.membership.banned_until), (None, FOR_EVER));
+        assert_eq!(standing.room.kind, Kind::Public);
+        let ann = authority.standing(room, &"ann".into()).await.unwrap();
+        assert_eq!(ann.membership.role, Some(Role::Owner));
+    }
+}

@@ -23,8 +23,6 @@ pub struct RoomUpdate {
     pub slow_mode_seconds: Option<u32>,
     /// How long events are kept, in seconds; an inner `None` = as long as the server keeps any.
     pub retention_seconds: Option<Option<u64>>,
-    /// Whether it is closed for writing.
-    pub(super) archived: Option<bool>,
 }
 
 /// What became of a room.
@@ -50,7 +48,8 @@ impl Store {
         by: Arc<str>,
         update: RoomUpdate,
     ) -> Result<Change<Altered>, Error> {
-        self.alter(room, &by, update, (Act::Update, "room.update")).await
+        let under = (Act::Update, "room.update");
+        self.alter(room, &by, under, |view| update.against(view)).await
     }
 
     /// Closes a room for writing, or opens it again.
@@ -63,23 +62,27 @@ impl Store {
         by: Arc<str>,
         archived: bool,
     ) -> Result<Change<Altered>, Error> {
-        let update = RoomUpdate { archived: Some(archived), ..RoomUpdate::default() };
-        self.alter(room, &by, update, (Act::Archive, "room.archive")).await
+        let under = (Act::Archive, "room.archive");
+        let wanted = |view: &View| RoomEvent {
+            archived: Some(archived).filter(|archived| *archived != view.standing.room.archived),
+            ..RoomEvent::default()
+        };
+        self.alter(room, &by, under, wanted).await
     }
 
     async fn alter(
         &self,
         room: RoomId,
         by: &str,
-        update: RoomUpdate,
         (act, action): Under,
+        wanted: impl FnOnce(&View) -> RoomEvent,
     ) -> Result<Change<Altered>, Error> {
         let mut tx = self.begin().await?;
         let log = room.log();
         let now = tx.lock(&[log]).await?;
         let view = tx.view(room, by).await?;
         view.standing.room.authorize(&view.standing.membership, act, now)?;
-        let event = update.against(&view);
+        let event = wanted(&view);
         if event.is_empty() {
             return Ok(Change::nothing(Altered { offset: view.head, closed: false }));
         }
@@ -110,7 +113,7 @@ impl RoomUpdate {
             retention_seconds: self
                 .retention_seconds
                 .filter(|seconds| *seconds != view.retention_seconds),
-            archived: self.archived.filter(|archived| *archived != room.archived),
+            archived: None,
         }
     }
 }

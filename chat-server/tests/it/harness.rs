@@ -6,6 +6,7 @@
 
 mod binary;
 pub mod http;
+pub mod rooms;
 mod stores;
 mod stream;
 pub mod vault;

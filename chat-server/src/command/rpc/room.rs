@@ -171,12 +171,13 @@ async fn list(call: &Call<'_>) -> Result<Json, Refusal> {
 async fn update(call: &Call<'_>) -> Result<Json, Refusal> {
     let by = call.user()?.clone();
     let room = call.room()?;
-    let mut update = RoomUpdate::default();
-    update.name = call.line("name", RoomName::parse)?;
-    update.topic = call.line("topic", Topic::parse)?;
-    update.kind = visibility(call)?;
-    update.slow_mode_seconds = slow_mode(call)?;
-    update.retention_seconds = retention(call)?;
+    let update = RoomUpdate {
+        name: call.line("name", RoomName::parse)?,
+        topic: call.line("topic", Topic::parse)?,
+        kind: visibility(call)?,
+        slow_mode_seconds: slow_mode(call)?,
+        retention_seconds: retention(call)?,
+    };
     alter(call, room, async move |store| store.update_room(room, by, update).await).await
 }
 
