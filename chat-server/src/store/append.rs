@@ -94,6 +94,9 @@ impl Store {
         deadline: Instant,
     ) -> Vec<Outcome> {
         let mut outcomes: Vec<Outcome> = Vec::with_capacity(drafts.len());
+        if drafts.is_empty() {
+            return outcomes;
+        }
         // The part to do next is the last one.
         let mut parts = Vec::from([Range { start: 0, end: drafts.len() }]);
         while let Some(part) = parts.pop() {

@@ -33,7 +33,7 @@ use tokio_util::task::TaskTracker;
 
 pub use self::binary::{publish, subscribe};
 pub(crate) use self::stores::on_both_stores;
-pub use self::stores::{Backend, run_on};
+pub use self::stores::{Backend, Begin, run_on};
 pub use self::stream::encode;
 
 /// The secret of every test server.

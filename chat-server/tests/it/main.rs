@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 mod append;
+mod append_model;
 mod bad_input;
 mod bad_protobuf;
 mod bans;

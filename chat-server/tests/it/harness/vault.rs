@@ -85,6 +85,14 @@ impl Vault {
         }
     }
 
+    /// The only value of a query, of bytes.
+    pub async fn blob(&self, sql: &'static str) -> Vec<u8> {
+        match &self.raw {
+            Raw::Postgres(pool) => sqlx::query_scalar(sql).fetch_one(pool).await.unwrap(),
+            Raw::Sqlite(pool) => sqlx::query_scalar(sql).fetch_one(pool).await.unwrap(),
+        }
+    }
+
     /// The plan of a query, a line a step.
     pub async fn plan(&self, sql: &str) -> Vec<String> {
         match &self.raw {
@@ -121,10 +129,15 @@ impl Vault {
     /// A room.
     pub async fn room(&self, kind: Kind) -> RoomId {
         let room = RoomId::new();
+        self.make_room(room, kind).await;
+        room
+    }
+
+    /// A room of this id.
+    pub async fn make_room(&self, room: RoomId, kind: Kind) {
         let (id, kind) = (self.id(room.uuid()), kind.number());
         let sql = format!("INSERT INTO rooms (id, kind, created_at) VALUES ({id}, {kind}, 0)");
         self.run(sql).await;
-        room
     }
 
     /// A room with these members.
