@@ -251,3 +251,137 @@ fn refuse(waiting: Vec<Waiting>, error: &Error) {
         drop(answer.send(Err(error.clone())));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::Json;
+    use crate::room::{MessageId, RoomId};
+    use crate::store::{Access, EventKind};
+
+    type Answer = oneshot::Receiver<Outcome>;
+
+    fn queue() -> Queue {
+        Queue::new(Gauge::noop())
+    }
+
+    fn draft(bytes: usize) -> Draft {
+        let room = RoomId::new();
+        Draft {
+            log: room.log(),
+            channel: room.channel(),
+            id: MessageId::new(),
+            kind: EventKind::Message,
+            sender: "ana".into(),
+            idem: None,
+            digest: 0,
+            data: Json::from_value(&"x".repeat(bytes - 2)).unwrap(),
+            access: Access::Member,
+        }
+    }
+
+    /// Pushes until the queue is full.
+    fn fill(queue: &Queue, draft: &Draft) -> (Vec<Answer>, Error) {
+        let mut answers = Vec::new();
+        loop {
+            match queue.push(draft.clone(), Instant::now()) {
+                Ok(answer) => answers.push(answer),
+                Err(refusal) => return (answers, refusal),
+            }
+        }
+    }
+
+    fn unavailable(error: &Error) -> (&'static str, Duration) {
+        match error {
+            Error::Unavailable { reason, retry_after } => (reason, *retry_after),
+            other => panic!("{other}"),
+        }
+    }
+
+    async fn refusal(answer: Answer) -> (&'static str, Duration) {
+        unavailable(&answer.await.unwrap().unwrap_err())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_queue_refuses_at_once_and_says_when_to_come_back() {
+        let queue = queue();
+        // A database that takes 4,000 a second.
+        for _ in 0..100 {
+            queue.written(400, Duration::from_millis(100));
+        }
+        let (answers, refused) = fill(&queue, &draft(100));
+        assert_eq!(answers.len(), QUEUE_MAX);
+        let (reason, retry_after) = unavailable(&refused);
+        assert_eq!(reason, "store_busy");
+        let expected = QUEUE_MAX as f64 / 4000.0;
+        assert!((retry_after.as_secs_f64() - expected).abs() < 0.1, "{retry_after:?}");
+        let batch = queue.gather().await.unwrap();
+        assert_eq!(batch.len(), BATCH_MAX);
+        assert!(queue.push(draft(100), Instant::now()).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bytes_fill_it_too_and_end_a_batch() {
+        let queue = queue();
+        let large = draft(64 * 1024);
+        let (answers, refused) = fill(&queue, &large);
+        assert_eq!(answers.len(), QUEUE_BYTES_MAX / cost(&large));
+        assert_eq!(unavailable(&refused).0, "store_busy");
+        let mut left = answers.len();
+        while left > 0 {
+            let batch = queue.gather().await.unwrap();
+            assert!(batch.len() <= BATCH_BYTES_MAX / (64 * 1024));
+            left -= batch.len();
+        }
+        assert_eq!(queue.state.lock().bytes, 0);
+        // One that is larger than a batch goes alone.
+        let _huge = queue.push(draft(BATCH_BYTES_MAX + 1), Instant::now()).unwrap();
+        let _small = queue.push(draft(10), Instant::now()).unwrap();
+        assert_eq!(queue.gather().await.unwrap().len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waited_too_long_is_refused_and_not_written() {
+        let queue = queue();
+        let late = queue.push(draft(10), Instant::now()).unwrap();
+        tokio::time::advance(WAIT_MAX + Duration::from_millis(1)).await;
+        let fresh = draft(10);
+        let _answer = queue.push(fresh.clone(), Instant::now()).unwrap();
+        let batch = queue.gather().await.unwrap();
+        assert_eq!(batch.iter().map(|it| it.draft.id).collect::<Vec<_>>(), [fresh.id]);
+        assert_eq!(refusal(late).await.0, "store_busy");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_the_store_is_away_everyone_is_refused_at_once() {
+        let queue = queue();
+        let waiting = queue.push(draft(10), Instant::now()).unwrap();
+        queue.away(crate::store::committer::unavailable("store_down"));
+        assert_eq!(refusal(waiting).await.0, "store_down");
+        let refused = queue.push(draft(10), Instant::now()).unwrap_err();
+        assert_eq!(unavailable(&refused).0, "store_down");
+        queue.back();
+        let _answer = queue.push(draft(10), Instant::now()).unwrap();
+        assert_eq!(queue.gather().await.unwrap().len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_closed_queue_gives_what_it_has_and_ends() {
+        let queue = queue();
+        let _answer = queue.push(draft(10), Instant::now()).unwrap();
+        queue.close();
+        assert!(queue.push(draft(10), Instant::now()).is_err());
+        assert_eq!(queue.gather().await.unwrap().len(), 1);
+        assert!(queue.gather().await.is_none());
+        queue.closed().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_writer_that_ends_leaves_nobody_waiting() {
+        let queue = queue();
+        let waiting = queue.push(draft(10), Instant::now()).unwrap();
+        drop(queue.closed_at_the_end());
+        assert_eq!(refusal(waiting).await.0, "store_down");
+        assert!(queue.push(draft(10), Instant::now()).is_err());
+    }
+}

@@ -9,7 +9,7 @@ use chat_server::room::{Kind, LogId, MessageId, Role, RoomId};
 use chat_server::store::{Access, Draft, EventKind, Settings, Store, Target};
 use serde_json::json;
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{AssertSqlSafe, PgPool, Row, SqlitePool};
+use sqlx::{AssertSqlSafe, PgPool, Postgres, Row, Sqlite, SqlitePool, Transaction};
 use uuid::Uuid;
 
 use super::stores::{Backend, Begin};
@@ -28,6 +28,14 @@ pub struct Vault {
 enum Raw {
     Postgres(PgPool),
     Sqlite(SqlitePool),
+}
+
+/// A lock.
+#[derive(Debug)]
+#[expect(dead_code, reason = "they are held, not used")]
+pub enum Held {
+    Postgres(Transaction<'static, Postgres>),
+    Sqlite(Transaction<'static, Sqlite>),
 }
 
 impl Begin for Vault {
@@ -59,6 +67,29 @@ impl Vault {
     /// The same database, opened by another process.
     pub async fn node(&self) -> Arc<Store> {
         Store::open(&self.settings).await.unwrap()
+    }
+
+    /// Locks a log until the result is dropped.
+    pub async fn hold(&self, log: LogId) -> Held {
+        match &self.raw {
+            Raw::Postgres(pool) => {
+                let mut held = pool.begin().await.unwrap();
+                let lock = sqlx::query("SELECT id FROM rooms WHERE id = $1 FOR UPDATE");
+                lock.bind(log.uuid()).fetch_one(&mut *held).await.unwrap();
+                Held::Postgres(held)
+            }
+            Raw::Sqlite(pool) => Held::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await.unwrap()),
+        }
+    }
+
+    /// Ends the connections that are at work in this PostgreSQL, and says how many.
+    pub async fn end_users(&self) -> usize {
+        let Raw::Postgres(pool) = &self.raw else { return 0 };
+        let sql = "SELECT pg_terminate_backend(pid) FROM (SELECT DISTINCT l.pid \
+            FROM pg_locks l JOIN pg_class c ON c.oid = l.relation \
+            JOIN pg_namespace n ON n.oid = c.relnamespace \
+            WHERE n.nspname = current_schema() AND l.pid <> pg_backend_pid()) AS users";
+        sqlx::query(sql).fetch_all(pool).await.unwrap().len()
     }
 
     /// Runs a statement behind the store's back.
