@@ -277,6 +277,7 @@ mod tests {
             digest: 0,
             data: Json::from_value(&"x".repeat(bytes - 2)).unwrap(),
             access: Access::Member,
+            accepted: Instant::now(),
         }
     }
 
