@@ -49,3 +49,4 @@ mod silence;
 mod slow_clients;
 mod tls;
 mod tokens;
+mod walkthrough;
