@@ -9,7 +9,7 @@
 //! [`Error::Unavailable`], and the same drafts with their `idem` may come again.
 
 mod postgres;
-mod sqlite;
+pub(super) mod sqlite;
 
 use std::collections::HashMap;
 use std::ops::Range;

@@ -29,10 +29,12 @@ const ENOUGH: usize = 256;
 /// Logs in one query.
 const QUERY_MAX: usize = 1024;
 
-const POSTGRES: &str = "SELECT id, head, trimmed, revision FROM rooms WHERE id = ANY ($1)";
+pub(super) const POSTGRES: &str =
+    "SELECT id, head, trimmed, revision FROM rooms WHERE id = ANY ($1)";
 
-const SQLITE: &str = "SELECT r.id, r.head, r.trimmed, r.revision \
-    FROM json_each($1) asked CROSS JOIN rooms r ON r.id = unhex(asked.value)";
+pub(super) const SQLITE: &str = "SELECT r.id, r.head, r.trimmed, r.revision \
+    FROM json_each($1) asked CROSS JOIN rooms r INDEXED BY sqlite_autoindex_rooms_1 \
+        ON r.id = unhex(asked.value)";
 
 /// Where a log stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -18,14 +18,14 @@ const PAGE_BYTES_MAX: usize = 512 * 1024;
 
 /// The bytes are summed in the database: what does not fit is neither read nor sent. (A long
 /// payload lies outside of its row, and its length inside.)
-const POSTGRES_AFTER: &str = "SELECT off, created_at, payload FROM (\
+pub(super) const POSTGRES_AFTER: &str = "SELECT off, created_at, payload FROM (\
         SELECT off, created_at, payload, \
             sum(octet_length(payload)) OVER (ORDER BY off ROWS UNBOUNDED PRECEDING) AS bytes \
         FROM (SELECT off, created_at, payload FROM messages \
             WHERE room_id = $1 AND off > $2 ORDER BY off LIMIT $3) AS rows\
     ) AS summed WHERE bytes <= $4 OR bytes = octet_length(payload) ORDER BY off";
 
-const POSTGRES_BEFORE: &str = "SELECT off, created_at, payload FROM (\
+pub(super) const POSTGRES_BEFORE: &str = "SELECT off, created_at, payload FROM (\
         SELECT off, created_at, payload, \
             sum(octet_length(payload)) OVER (ORDER BY off DESC ROWS UNBOUNDED PRECEDING) AS bytes \
         FROM (SELECT off, created_at, payload FROM messages \
@@ -33,10 +33,10 @@ const POSTGRES_BEFORE: &str = "SELECT off, created_at, payload FROM (\
     ) AS summed WHERE bytes <= $4 OR bytes = octet_length(payload) ORDER BY off DESC";
 
 /// Rows come one by one, so reading simply ends.
-const SQLITE_AFTER: &str = "SELECT off, created_at, payload FROM messages \
+pub(super) const SQLITE_AFTER: &str = "SELECT off, created_at, payload FROM messages \
     WHERE room_id = $1 AND off > $2 ORDER BY off LIMIT $3";
 
-const SQLITE_BEFORE: &str = "SELECT off, created_at, payload FROM messages \
+pub(super) const SQLITE_BEFORE: &str = "SELECT off, created_at, payload FROM messages \
     WHERE room_id = $1 AND off < $2 ORDER BY off DESC LIMIT $3";
 
 /// Which part of a log; the offsets named are not part of it.

@@ -30,10 +30,13 @@ struct Node {
     published: Arc<Mutex<Vec<Published>>>,
 }
 
-/// What was acknowledged: each key with all answers it got.
+/// A message, whatever id it was sent with: room, sender, idem.
+type Key = (RoomId, &'static str, Uuid);
+
+/// What was acknowledged: each message with all answers it got.
 #[derive(Debug)]
 struct Acks {
-    answers: Mutex<HashMap<(RoomId, &'static str, Uuid), Vec<Appended>>>,
+    answers: Mutex<HashMap<Key, Vec<Appended>>>,
     came: Semaphore,
 }
 
@@ -202,7 +205,7 @@ fn keys(rooms: &[RoomId], each: usize) -> Vec<Draft> {
 async fn everyone_sends(nodes: &[Node], keys: &[Draft], acks: &Arc<Acks>) {
     let mut senders = JoinSet::new();
     for node in nodes {
-        let twice = keys.choose_multiple(&mut rand::rng(), keys.len() / 4);
+        let twice = keys.sample(&mut rand::rng(), keys.len() / 4);
         let mut all: Vec<Draft> = keys.iter().chain(twice).cloned().collect();
         all.shuffle(&mut rand::rng());
         for part in all.chunks(all.len().div_ceil(16)) {

@@ -1,7 +1,7 @@
 //! Reading a log: pages in both directions, where it stands, and that no row is read in vain.
 
 use chat_server::protocol::Json;
-use chat_server::room::{LogId, RoomId};
+use chat_server::room::{Kind, LogId, RoomId};
 use chat_server::store::{Draft, Event, Head, Range};
 
 use crate::harness::on_both_stores;
@@ -94,6 +94,31 @@ on_both_stores! {
         let heads = vault.store.heads(&logs).await.unwrap();
         assert_eq!(heads.iter().filter(|head| head.offset == 1).count(), 1);
         assert_eq!(heads.last().unwrap().offset, 1);
+    }
+
+    async fn every_row_is_found_by_an_index(vault: Vault) {
+        let rooms = [vault.room_of(&["ana"]).await, vault.room_of(&["ana"]).await];
+        for _ in 0..40 {
+            for room in rooms {
+                let drafts: Vec<Draft> = (0..125).map(|_| draft(room, "ana", None)).collect();
+                vault.store.append(&drafts).await.unwrap();
+            }
+        }
+        let (name, kind) = (vault.id_of("n"), Kind::Public.number());
+        vault
+            .run(format!(
+                "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 3000) \
+                 INSERT INTO rooms (id, kind, created_at) SELECT {name}, {kind}, 0 FROM n"
+            ))
+            .await;
+        vault.run("ANALYZE").await;
+        let plans = vault.store.plans(rooms[0].log()).await.unwrap();
+        assert!(plans.len() >= 3, "{plans:?}");
+        for plan in plans {
+            let uses_index = |step: &String| step.contains("Index") || step.contains("INDEX");
+            assert!(plan.steps.iter().any(uses_index), "{plan:#?}");
+            assert_eq!(plan.full_scans().collect::<Vec<_>>(), [""; 0], "{plan:#?}");
+        }
     }
 
     async fn the_epoch_is_that_of_the_database(vault: Vault) {

@@ -2,6 +2,9 @@
 //!
 //! Every statement is a round trip to the thread of the connection, which costs more than a row:
 //! one statement a row is what would make a batch slow. Payloads go as one piece, cut by place.
+//! The indexes are named because the planner may not choose: where somebody has run ANALYZE, a
+//! room in which nobody uses keys makes it read all messages for each key. They are those of the
+//! constraints, in the order of the table's definition.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,12 +19,12 @@ use crate::command::unix_millis;
 use crate::room::MessageId;
 use crate::store::{Access, Error};
 
-const FEEDS: &str = "INSERT INTO rooms (id, kind, created_at) \
+pub(in crate::store) const FEEDS: &str = "INSERT INTO rooms (id, kind, created_at) \
     SELECT unhex(value), 4, $2 FROM json_each($1) WHERE true ON CONFLICT (id) DO NOTHING";
 
 /// What is not simply written: repeats, and what is refused. The numbers are those of
 /// `append_batch` in PostgreSQL, and so are the rules.
-const EXCEPTIONS: &str = "SELECT place, status, off, id, at, digest, until FROM (\
+pub(in crate::store) const EXCEPTIONS: &str = "SELECT place, status, off, id, at, digest, until FROM (\
     SELECT d.key AS place, \
         CASE WHEN x.off IS NOT NULL OR k.off IS NOT NULL THEN 1 \
             WHEN r.id IS NULL THEN 2 \
@@ -37,19 +40,23 @@ const EXCEPTIONS: &str = "SELECT place, status, off, id, at, digest, until FROM 
         coalesce(x.digest, k.digest) AS digest, \
         CASE WHEN m.banned_until > $2 THEN m.banned_until ELSE m.muted_until END AS until \
     FROM json_each($1) d \
-    LEFT JOIN rooms r ON r.id = unhex(d.value ->> 0) \
-    LEFT JOIN members m ON m.room_id = unhex(d.value ->> 0) AND m.user_id = d.value ->> 1 \
-    LEFT JOIN messages x ON x.room_id = unhex(d.value ->> 0) AND x.sender = d.value ->> 1 \
-        AND x.idem = unhex(d.value ->> 3) \
-    LEFT JOIN publish_keys k ON x.off IS NULL AND k.room_id = unhex(d.value ->> 0) \
-        AND k.sender_hash = unhex(d.value ->> 4) AND k.idem = unhex(d.value ->> 3)\
+    LEFT JOIN rooms r INDEXED BY sqlite_autoindex_rooms_1 ON r.id = unhex(d.value ->> 0) \
+    LEFT JOIN members m INDEXED BY sqlite_autoindex_members_1 \
+        ON m.room_id = unhex(d.value ->> 0) AND m.user_id = d.value ->> 1 \
+    LEFT JOIN messages x INDEXED BY sqlite_autoindex_messages_3 \
+        ON x.room_id = unhex(d.value ->> 0) AND x.sender = d.value ->> 1 \
+            AND x.idem = unhex(d.value ->> 3) \
+    LEFT JOIN publish_keys k INDEXED BY sqlite_autoindex_publish_keys_1 \
+        ON x.off IS NULL AND k.room_id = unhex(d.value ->> 0) \
+            AND k.sender_hash = unhex(d.value ->> 4) AND k.idem = unhex(d.value ->> 3)\
     ) WHERE status <> 0";
 
-const HEADS: &str = "UPDATE rooms SET head = rooms.head + c.count \
+pub(in crate::store) const HEADS: &str = "UPDATE rooms INDEXED BY sqlite_autoindex_rooms_1 \
+    SET head = rooms.head + c.count \
     FROM (SELECT unhex(value ->> 0) AS id, value ->> 1 AS count FROM json_each($1)) AS c \
     WHERE rooms.id = c.id RETURNING rooms.id, rooms.head";
 
-const ROWS: &str = "INSERT INTO messages \
+pub(in crate::store) const ROWS: &str = "INSERT INTO messages \
         (room_id, off, id, kind, sender, idem, digest, created_at, payload) \
     SELECT unhex(value ->> 0), value ->> 1, unhex(value ->> 2), value ->> 3, value ->> 4, \
         unhex(value ->> 5), value ->> 6, $3, substr($2, value ->> 7, value ->> 8) \

@@ -124,27 +124,19 @@ impl Vault {
         }
     }
 
-    /// The plan of a query, a line a step.
-    pub async fn plan(&self, sql: &str) -> Vec<String> {
-        match &self.raw {
-            Raw::Postgres(pool) => {
-                let sql = AssertSqlSafe(format!("EXPLAIN {sql}"));
-                let rows = sqlx::query(sql).fetch_all(pool).await.unwrap();
-                rows.iter().map(|row| row.get(0)).collect()
-            }
-            Raw::Sqlite(pool) => {
-                let sql = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
-                let rows = sqlx::query(sql).fetch_all(pool).await.unwrap();
-                rows.iter().map(|row| row.get("detail")).collect()
-            }
-        }
-    }
-
     /// An id as it stands in a statement.
     pub fn id(&self, id: Uuid) -> String {
         match &self.raw {
             Raw::Postgres(_) => format!("'{id}'::uuid"),
             Raw::Sqlite(_) => format!("x'{}'", id.simple()),
+        }
+    }
+
+    /// An id made of a number that a statement knows by this name.
+    pub fn id_of(&self, number: &str) -> String {
+        match &self.raw {
+            Raw::Postgres(_) => format!("lpad(to_hex({number}), 32, '0')::uuid"),
+            Raw::Sqlite(_) => format!("unhex(printf('%032x', {number}))"),
         }
     }
 
