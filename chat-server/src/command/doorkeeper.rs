@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use hashbrown::HashSet;
 
-use super::{Authority, Services};
-use crate::channel::Hub;
+use super::{Authority, Refusal, Services};
+use crate::channel::{ChannelName, Hub, Place};
 use crate::protocol::{ClientInfo, UnsubscribeCode};
-use crate::room::RoomId;
+use crate::room::{Act, RoomId};
 use crate::session::registry::{Directive, Handle, Registry};
 use crate::store::{self, Store};
 
@@ -90,6 +90,19 @@ impl Doorkeeper {
 
     fn session(&self, info: &ClientInfo) -> Option<Arc<Handle>> {
         self.registry.of_client(info.client.parse().ok()?)
+    }
+}
+
+/// Whether a client that has just entered a channel may stay in it. Whoever is put out of a room
+/// is looked for among those who are there, and forgotten before that: who asks once they are
+/// there is either found, or told.
+pub async fn may_stay(services: &Services, info: &ClientInfo, channel: &str) -> bool {
+    let Ok(name) = ChannelName::parse(channel) else { return true };
+    let Place::Room(Some(room)) = name.place() else { return true };
+    match services.authority.permit(room, &info.user, Act::Read).await {
+        // Without an answer of the store, what it said a moment ago stands.
+        Err(Refusal::Error(error)) => error.code.is_temporary(),
+        _ => true,
     }
 }
 

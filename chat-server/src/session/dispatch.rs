@@ -18,7 +18,7 @@ use crate::metrics::Method;
 use crate::outbound::Batch;
 use crate::protocol::{
     Command, Connect, DecodeError, DisconnectCode, ErrorReply, Incoming, Publication, Push, Reply,
-    ReplyBody, Request, decode,
+    ReplyBody, Request, UnsubscribeCode, decode,
 };
 use crate::store;
 
@@ -171,6 +171,7 @@ impl Session {
                 batch.reply(&Reply::ok(id, ReplyBody::Subscribe(Box::new(entered.result.clone()))));
                 self.enter(entered, MadeBy::Client, batch).await?;
                 self.expiry_changed();
+                self.check_again(&request.channel).await;
                 return Ok(None);
             }
             Request::Unsubscribe { channel } => {
@@ -271,6 +272,15 @@ impl Session {
         let sub = Sub { subscription, expires_at, made_by, catch_up };
         self.subs.insert(sub).subscription.announce();
         Ok(())
+    }
+
+    /// What was allowed before the client entered may be so no longer, and it was not there yet
+    /// when others were put out.
+    async fn check_again(&mut self, channel: &str) {
+        let Some(identity) = &self.identity else { return };
+        if !command::may_stay(&self.services, &identity.info, channel).await {
+            self.unsubscribe(channel, UnsubscribeCode::Server);
+        }
     }
 
     pub(super) fn send_missed(

@@ -221,6 +221,25 @@ on_both_stores! {
     }
 }
 
+on_both_stores! {
+    flavor = "multi_thread";
+
+    async fn a_closed_room_keeps_no_guest_who_came_at_the_same_moment(stage: Stage) {
+        let (mut ann, mut eve) = (stage.connect("ann").await, stage.connect("eve").await);
+        for _ in 0..25 {
+            let room = ann.create("public", &[]).await;
+            let close = json!({ "room": room.id, "visibility": "private" });
+            let subscribe = json!({ "channel": room.channel });
+            let (_, reply) =
+                tokio::join!(ann.call("room.update", close), eve.ask("subscribe", subscribe));
+            match reply["error"]["reason"].as_str() {
+                Some(reason) => assert_eq!(reason, "not_a_member"),
+                None => assert_eq!(eve.push("unsubscribe").await["channel"], room.channel),
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn everything_but_reading_takes_a_user() {
     let stage = Stage::start().await;
