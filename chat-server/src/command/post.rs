@@ -97,21 +97,18 @@ pub(crate) async fn append(services: &Services, draft: Draft) -> Result<Appended
 /// The text of a message, from its field `body`.
 pub(super) fn body(services: &Services, fields: &Fields) -> Result<Body, Refusal> {
     let body = Body::parse(fields.text("body")?, services.limits.message_size_max);
-    body.map_err(|error| invalid_text("body", error))
-}
-
-/// A text that is none, by the name of its field.
-pub(super) fn invalid_text(field: &'static str, error: InvalidBody) -> Refusal {
-    let words = format!("{field} {error}");
-    match error {
-        InvalidBody::TooLarge { limit, got } => ErrorReply::new(ErrorCode::TooLarge)
-            .with_message(words)
-            .with_reason(error.reason())
-            .with_field(field)
-            .with_limit(limit as u64, got as u64)
-            .into(),
-        _ => invalid(field, error.reason(), words),
-    }
+    body.map_err(|error| {
+        let words = format!("body {error}");
+        match error {
+            InvalidBody::TooLarge { limit, got } => ErrorReply::new(ErrorCode::TooLarge)
+                .with_message(words)
+                .with_reason(error.reason())
+                .with_field("body")
+                .with_limit(limit as u64, got as u64)
+                .into(),
+            _ => invalid("body", error.reason(), words),
+        }
+    })
 }
 
 /// Clients publish messages; everything else that happens in a room has a method of its own.

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 pub use amend::{deleted, edited, superseded, text};
 
-use super::{Body, Emoji, MessageId};
+use super::{Body, Emoji, MessageId, Reason};
 use crate::protocol::{Json, NotJson};
 
 /// Who says something.
@@ -59,7 +59,7 @@ pub enum Saying<'a> {
         by: &'a str,
         /// Why, in their words.
         #[serde(skip_serializing_if = "Option::is_none")]
-        reason: Option<&'a Body>,
+        reason: Option<&'a Reason>,
     },
     /// Somebody put an emoji to a message, or took it back.
     Reaction {
@@ -101,9 +101,12 @@ mod tests {
         };
         let (idem, reply_to) = (Some(id.uuid()), Some(id));
         let sender = Sender { id: "ann", name: Some("Ann") };
-        insta::assert_snapshot!(
+        assert_eq!(
             text(Saying::Message { id, body, sender, idem, reply_to }),
-            @r#"{"type":"message","id":"1","body":"hi \"all\"","sender":{"id":"ann","name":"Ann"},"idem":"1","reply_to":"1"}"#
+            concat!(
+                r#"{"type":"message","id":"1","body":"hi \"all\"","#,
+                r#""sender":{"id":"ann","name":"Ann"},"idem":"1","reply_to":"1"}"#,
+            )
         );
         let sender = Sender { id: "ann", name: None };
         insta::assert_snapshot!(
@@ -114,9 +117,10 @@ mod tests {
             text(Saying::Edit { id, body, editor: "ann" }),
             @r#"{"type":"edit","id":"1","body":"hi \"all\"","editor":"ann"}"#
         );
+        let reason = Reason::parse("spam").unwrap();
         insta::assert_snapshot!(
-            text(Saying::Delete { id, by: "bob", reason: Some(body) }),
-            @r#"{"type":"delete","id":"1","by":"bob","reason":"hi \"all\""}"#
+            text(Saying::Delete { id, by: "bob", reason: Some(&reason) }),
+            @r#"{"type":"delete","id":"1","by":"bob","reason":"spam"}"#
         );
         let emoji = "👍".parse().unwrap();
         insta::assert_snapshot!(

@@ -63,8 +63,8 @@ pub struct Reader {
 /// More is not counted: nobody reads the number any more, and counting has to end.
 const UNREAD_MAX: u64 = 1000;
 
-/// Up to where people have read: the mark they made since they joined, or else the last event that
-/// was there when they joined.
+/// Up to where people have read: the mark they made since they joined, or else their own coming in;
+/// when retention has removed that, the last event before. The reader is `$1`.
 macro_rules! since {
     () => {
         "COALESCE( \
@@ -72,7 +72,9 @@ macro_rules! since {
                 AND k.room_id = m.room_id AND k.updated_at >= m.joined_at), \
             (SELECT x.off FROM messages x WHERE x.room_id = m.room_id \
                 AND x.created_at <= m.joined_at AND x.deleted_at IS NULL \
-                ORDER BY x.created_at DESC, x.off DESC LIMIT 1), \
+                ORDER BY x.created_at DESC, \
+                    CASE WHEN x.kind = 6 AND x.subject = $1 THEN 0 ELSE 1 END, \
+                    x.off DESC LIMIT 1), \
             0)"
     };
 }

@@ -6,13 +6,15 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
+
 use crate::protocol::{Json, NotJson};
-use crate::room::{Act, Body, Denied, MessageId, Role, RoomId, say, say::Saying};
+use crate::room::{Act, Body, Denied, MessageId, Reason, Role, RoomId, say, say::Saying};
 
 use super::log::Entry;
 use super::reactions::Reactions;
 use super::sql::{Row, Tx, args};
-use super::{Amend, Change, Conflict, Error, Event, EventKind, Missing, Standing, Store};
+use super::{Amend, Change, Conflict, Error, Event, EventKind, Missing, Standing, Store, audit};
 
 /// A message that somebody changes.
 #[derive(Debug, Clone)]
@@ -37,7 +39,7 @@ pub struct Deletion {
     /// Who.
     pub by: Arc<str>,
     /// Why, in their words.
-    pub reason: Option<Body>,
+    pub reason: Option<Reason>,
 }
 
 /// A message as it stands now, and the reactions to it.
@@ -147,7 +149,7 @@ impl Store {
             // What was erased with its author has no event of its own.
             return Ok(Change::nothing(first.map_or(message.offset, |event| event.offset)));
         }
-        let reason = reason.as_ref();
+        let reason = reason.as_ref().filter(|reason| !reason.as_str().is_empty());
         let last = tx.last_about(*room, message.offset, EventKind::Edit).await?;
         let mut amends = Vec::new();
         for Event { offset, data, .. } in std::iter::once(&message).chain(&last) {
@@ -210,14 +212,14 @@ impl Tx {
 
     async fn audit_deletion(&mut self, deletion: &Deletion, now: u64) -> Result<(), Error> {
         let Deletion { room, id, by, reason } = deletion;
-        let detail = serde_json::json!({ "reason": reason });
-        let detail = Json::from_value(&detail).map_err(broken)?;
-        let sql = "INSERT INTO audit (id, room_id, actor, action, subject, detail, created_at) \
-            VALUES ($1, $2, $3, 'message.delete', $4, $5, $6)";
-        let (entry, subject) = (uuid::Uuid::now_v7(), id.to_string());
-        let args = args![entry, room.uuid(), by, subject, detail.as_bytes(), now];
-        self.execute(sql, args).await?;
-        Ok(())
+        let detail = match reason {
+            Some(reason) => Json::from_value(&json!({ "reason": reason })),
+            None => Json::from_value(&json!({})),
+        };
+        let (detail, subject) = (detail.map_err(broken)?, id.to_string());
+        let action = "message.delete";
+        let act = audit::Act { room: *room, actor: by, action, subject: &subject, detail };
+        self.audit(act, now).await
     }
 }
 

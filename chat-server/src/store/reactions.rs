@@ -182,8 +182,7 @@ impl Reacting<'_> {
     }
 
     async fn unchanged(mut self) -> Result<Change<Reacted>, Error> {
-        let head = "SELECT head FROM rooms WHERE id = $1";
-        let offset = self.number(head, args![self.reaction.room.uuid()]).await?;
+        let offset = self.tx.head(self.reaction.room).await?;
         Ok(Change::nothing(Reacted { offset, count: self.count().await? }))
     }
 

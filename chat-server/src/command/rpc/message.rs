@@ -6,13 +6,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Call, Refusal, answer, unknown_method};
-use crate::command::post::{self, invalid_text};
+use crate::command::post;
 use crate::protocol::{ErrorCode, Json};
-use crate::room::{Act, Body, Emoji, MessageId, RoomId};
+use crate::room::{Act, Emoji, MessageId, Reason, RoomId};
 use crate::store::{Deletion, Edit, Message, Reacted, Reaction};
-
-/// Why a message was deleted, in bytes: a sentence or two.
-const REASON_BYTES_MAX: usize = 500;
 
 /// Where an event stands that a method wrote.
 #[derive(Serialize)]
@@ -62,9 +59,7 @@ async fn edit(call: &Call<'_>) -> Result<Json, Refusal> {
 
 async fn delete(call: &Call<'_>) -> Result<Json, Refusal> {
     let (by, (room, id)) = (call.user()?.clone(), which(call)?);
-    let reason = call.fields.maybe_text("reason")?;
-    let reason = reason.map(|text| Body::parse(text, REASON_BYTES_MAX)).transpose();
-    let reason = reason.map_err(|error| invalid_text("reason", error))?;
+    let reason = call.line("reason", Reason::parse)?;
     let deletion = Deletion { room, id, by, reason };
     let fanout = &call.services.fanout;
     let offset = fanout.change(|store| async move { store.delete(&deletion).await }).await?;
@@ -87,5 +82,5 @@ async fn react(call: &Call<'_>, turn: Turn) -> Result<Json, Refusal> {
 
 /// The message that is meant.
 fn which(call: &Call<'_>) -> Result<(RoomId, MessageId), Refusal> {
-    Ok((call.fields.word("room")?, call.fields.word("id")?))
+    Ok((call.room()?, call.fields.word("id")?))
 }

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::cursor::{self, Part};
 use super::{Call, Refusal, answer, unknown_method};
 use crate::command::read_marks;
 use crate::fanout::within;
@@ -9,9 +10,8 @@ use crate::protocol::Json;
 use crate::room::RoomId;
 use crate::store::{Mark, Unread};
 
-/// Rooms in a page when the caller does not say, and the most there can be.
-const PAGE_DEFAULT: u64 = 50;
-const PAGE_MAX: u64 = 100;
+/// What cursors of this list say.
+const LIST: &str = "unread";
 
 #[derive(Serialize)]
 struct Marked {
@@ -23,7 +23,7 @@ struct Page {
     rooms: Vec<Unread>,
     /// What the next page is asked with; none behind the last.
     #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<RoomId>,
+    next: Option<String>,
 }
 
 pub(super) async fn call(call: &Call<'_>, family: &str, verb: &str) -> Result<Json, Refusal> {
@@ -35,7 +35,7 @@ pub(super) async fn call(call: &Call<'_>, family: &str, verb: &str) -> Result<Js
 }
 
 async fn mark(call: &Call<'_>) -> Result<Json, Refusal> {
-    let (user, room) = (call.user()?.clone(), call.fields.word("room")?);
+    let (user, room) = (call.user()?.clone(), call.room()?);
     let mark = Mark { room, user, offset: call.fields.number("offset")? };
     let Unread { unread, .. } = read_marks::mark(call.services, mark).await?;
     answer(&Marked { unread })
@@ -43,13 +43,13 @@ async fn mark(call: &Call<'_>) -> Result<Json, Refusal> {
 
 async fn list(call: &Call<'_>) -> Result<Json, Refusal> {
     let user = call.user()?;
-    let after: Option<RoomId> = call.fields.maybe_word("cursor")?;
-    let limit = call.fields.maybe_number("limit")?.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX);
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let Part { after, limit } = cursor::part(&call.fields, LIST)?;
+    let after: Option<RoomId> = match after {
+        None => None,
+        Some(room) => Some(room.parse().map_err(|_no_id| cursor::refused())?),
+    };
     // One more than asked for tells whether there is a next page.
-    let mut rooms = within(call.services.store.unread_list(user, after, limit + 1)).await?;
-    let is_last = rooms.len() <= limit;
-    rooms.truncate(limit);
-    let next = rooms.last().filter(|_| !is_last).map(|last| last.room);
+    let rooms = within(call.services.store.unread_list(user, after, limit + 1)).await?;
+    let (rooms, next) = cursor::page(LIST, limit, rooms, |unread| unread.room.to_string());
     answer(&Page { rooms, next })
 }
