@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chat_server::protocol::Json;
-use chat_server::room::{Body, Denied, MessageId, Role, RoomId};
+use chat_server::room::{Body, Denied, MessageId, Reason, Role, RoomId};
 use chat_server::store::{
     Appended, Change, Conflict, Deletion, Edit, Error, Missing, Published, Range, Store,
 };
@@ -38,7 +38,7 @@ async fn delete(
     (room, id): (RoomId, MessageId),
     by: &str,
 ) -> Result<Change<u64>, Error> {
-    let reason = Some(Body::parse("spam", 100).unwrap());
+    let reason = Some(Reason::parse("spam").unwrap());
     store.delete(&Deletion { room, id, by: by.into(), reason }).await
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chat_server::protocol::Json;
 use chat_server::room::{Denied, Emoji, MessageId, Role, RoomId};
 use chat_server::store::{
-    Change, Conflict, Deletion, Error, Missing, Range, Reacted, Reaction, Store,
+    Change, Conflict, Deletion, Error, Event, Missing, Range, Reacted, Reaction, Store,
 };
 use futures_util::StreamExt;
 use serde_json::{Value, json};
@@ -149,12 +149,14 @@ on_both_stores! {
             said.react(user, "👍")
         });
         let answers = futures_util::future::join_all(all).await;
-        let mut counts: Vec<u64> = answers.iter().map(|it| it.as_ref().unwrap().value.count).collect();
+        let count = |answer: &Answer| answer.as_ref().unwrap().value.count;
+        let mut counts: Vec<u64> = answers.iter().map(count).collect();
         counts.sort_unstable();
         assert_eq!(counts, (1..=200).collect::<Vec<_>>());
         // The counts in the log are in the order of the log.
         let page = vault.store.page(room.log(), Range::After(1), 1000).await.unwrap();
-        let counts: Vec<_> = page.iter().map(|it| value(&it.data)["count"].as_u64().unwrap()).collect();
+        let count = |event: &Event| value(&event.data)["count"].as_u64().unwrap();
+        let counts: Vec<_> = page.iter().map(count).collect();
         assert_eq!(counts, (1..=200).collect::<Vec<_>>());
         assert_eq!(said.below("user0").await, json!([{ "emoji": "👍", "count": 200, "me": true }]));
     }

@@ -5,8 +5,8 @@ use chat_server::room::{Denied, Kind, LogId, Role, RoomId};
 use chat_server::store::{Appended, Change, Deletion, Error, Mark, Marked, Range, Tell, Unread};
 use serde_json::{Value, json};
 
-use crate::harness::on_both_stores;
 use crate::harness::vault::{Vault, draft};
+use crate::harness::{Stage, on_both_stores};
 
 async fn post(vault: &Vault, room: RoomId, sender: &str, count: usize) -> Vec<Appended> {
     let drafts: Vec<_> = (0..count).map(|_| draft(room, sender, None)).collect();
@@ -187,5 +187,98 @@ on_both_stores! {
         }
         assert_eq!(found, rooms);
         assert_eq!(vault.store.unread_list("nobody", None, 3).await.unwrap(), []);
+    }
+}
+
+on_both_stores! {
+    async fn another_device_and_the_room_hear_how_far_one_has_read(stage: Stage) {
+        let (mut ann, mut bob) = (stage.connect("ann").await, stage.connect("bob").await);
+        let room = ann.create("private", &["bob"]).await;
+        let mut phone = stage.connect("bob").await;
+        ann.subscribe(&room.channel).await;
+        let mut last = 0;
+        for number in 0..12 {
+            let message = json!({ "type": "message", "body": format!("message {number}") });
+            last = ann.publish(&room.channel, message).await["offset"].as_u64().unwrap();
+        }
+        let ask = |offset: u64| json!({ "room": room.id, "offset": offset });
+        for offset in last - 9..=last {
+            let marked = bob.call("read.mark", ask(offset)).await;
+            assert_eq!(marked, json!({ "unread": last - offset }));
+        }
+        // Ten marks, few events: the last one says where it ended.
+        let mut heard = Vec::new();
+        while heard.last().is_none_or(|event: &Value| event["offset"] != last) {
+            let event = phone.hears("user:bob").await;
+            if event["type"] == "read" {
+                heard.push(event);
+            }
+        }
+        let is_last = json!({ "type": "read", "room": room.id, "offset": last, "unread": 0 });
+        assert_eq!(*heard.last().unwrap(), is_last);
+        assert!(heard.len() < 10, "{heard:?}");
+        let push = ann
+            .expect(|message| message["push"]["pub"]["data"]["offset"] == last)
+            .await["push"]["pub"]
+            .clone();
+        assert_eq!(push["data"], json!({ "type": "read", "user": "bob", "offset": last }));
+        assert!(push["offset"].is_null(), "what cannot be recovered has no offset: {push}");
+    }
+
+    async fn a_mark_is_refused_with_what_there_is(stage: Stage) {
+        let mut ann = stage.connect("ann").await;
+        let room = ann.create("public", &[]).await;
+        let error = ann.call_refused("read.mark", json!({ "room": room.id, "offset": 9 })).await;
+        let named = (&error["code"], &error["field"], &error["limit"], &error["got"]);
+        assert_eq!(named, (&json!(400), &json!("offset"), &json!(1), &json!(9)));
+        for offset in [json!(-1), json!("1"), json!(1.5), json!(1u64 << 53), Value::Null] {
+            let ask = json!({ "room": room.id, "offset": offset });
+            let error = ann.call_refused("read.mark", ask).await;
+            assert_eq!((&error["code"], &error["field"]), (&json!(400), &json!("offset")));
+        }
+        // A public room is read by everyone, and marked by those who are in it.
+        let mut bob = stage.connect("bob").await;
+        let denied = bob.denied("read.mark", json!({ "room": room.id, "offset": 1 })).await;
+        assert_eq!(denied, (103, "not_a_member".to_owned()));
+    }
+
+    async fn who_joins_has_nothing_to_read(stage: Stage) {
+        let (mut ann, mut bob) = (stage.connect("ann").await, stage.connect("bob").await);
+        let room = ann.create("public", &[]).await;
+        let say = json!({ "type": "message", "body": "hi" });
+        ann.publish(&room.channel, say.clone()).await;
+        bob.call("room.join", room.alone()).await;
+        let list = bob.call("unread.list", json!({})).await;
+        let here = json!({ "room": room.id, "unread": 0, "offset": 3, "head": 3 });
+        assert_eq!(list, json!({ "rooms": [here] }));
+        for unread in 1..=3 {
+            ann.publish(&room.channel, say.clone()).await;
+            let list = bob.call("unread.list", json!({})).await;
+            let head = 3 + unread;
+            let here = json!({ "room": room.id, "unread": unread, "offset": 3, "head": head });
+            assert_eq!(list["rooms"], json!([here]));
+        }
+    }
+
+    async fn the_list_is_paged_with_its_own_cursors(stage: Stage) {
+        let mut ann = stage.connect("ann").await;
+        let mut rooms = Vec::new();
+        for _ in 0..5 {
+            rooms.push(json!(ann.create("private", &[]).await.id));
+        }
+        let (mut found, mut ask) = (Vec::new(), json!({ "limit": 2 }));
+        loop {
+            let page = ann.call("unread.list", ask).await;
+            found.extend(page["rooms"].as_array().unwrap().iter().map(|it| it["room"].clone()));
+            if page["next"].is_null() {
+                break;
+            }
+            ask = json!({ "limit": 2, "cursor": page["next"] });
+        }
+        assert_eq!(found, rooms);
+        let other = ann.call("room.list", json!({ "limit": 2 })).await["next"].clone();
+        assert!(other.is_string());
+        let error = ann.call_refused("unread.list", json!({ "cursor": other })).await;
+        assert_eq!((&error["code"], &error["field"]), (&json!(400), &json!("cursor")));
     }
 }
