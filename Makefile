@@ -25,3 +25,4 @@ fuzz: ## Every fuzz target for FUZZ_SECONDS (30).
 
 bench: ## What is published in docs/PERFORMANCE.md, measured here and now.
 	cargo bench --package chat-server --bench idle_connections
+	@eval "$$(ops/dev/services.sh)" && cargo bench --package chat-server --bench group_commit --bench room_log
