@@ -5,8 +5,9 @@
 //! in it. Everything is decided on it, and [`Case::settle`] writes the row, the count, the event in
 //! the room's log and in the person's feed, and the audit.
 //!
-//! Invariants: rows of members change nowhere else, so `rooms.member_count` is their number; a
-//! person who is not in a room has a row only while they are muted or banned there.
+//! Invariants: but for new rooms and erasure, rows of members change nowhere else; whoever changes
+//! them keeps `rooms.member_count` their number. A person who is not in a room has a row only
+//! while they are muted or banned there.
 
 use std::sync::Arc;
 

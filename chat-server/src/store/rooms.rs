@@ -46,48 +46,54 @@ pub enum Listed {
     Public,
 }
 
-/// Room and membership of one person: what every decision is made from; and what stands behind.
+/// What stands in front of every query here: the room and the membership of one person, which is
+/// what every decision is made from; `view` has all there is to say.
 macro_rules! select {
-    ($more:literal, $from:literal) => {
+    (view $membership:literal $from:literal) => {
         concat!(
             "SELECT r.kind, r.archived_at, r.slow_mode_seconds, ",
-            "m.role, m.muted_until, m.banned_until",
-            $more,
+            $membership,
+            ", r.id, r.name, r.topic, r.retention_seconds, r.member_count, r.head, ",
+            "r.created_at, r.created_by ",
             $from
         )
     };
-    (view, $from:literal) => {
-        select!(
-            ", r.id, r.name, r.topic, r.retention_seconds, r.member_count, r.head, \
-            r.created_at, r.created_by",
+    ($from:literal) => {
+        concat!(
+            "SELECT r.kind, r.archived_at, r.slow_mode_seconds, ",
+            "m.role, m.muted_until, m.banned_until ",
             $from
         )
     };
 }
 
 const STANDING: &str = select!(
-    "",
-    " FROM rooms r LEFT JOIN members m ON m.room_id = r.id AND m.user_id = $2 \
+    "FROM rooms r LEFT JOIN members m ON m.room_id = r.id AND m.user_id = $2 \
     WHERE r.id = $1 AND r.kind < 4"
 );
 
 const VIEW: &str = select!(
-    view,
-    " FROM rooms r LEFT JOIN members m ON m.room_id = r.id AND m.user_id = $2 \
+    view "m.role, m.muted_until, m.banned_until"
+    "FROM rooms r LEFT JOIN members m ON m.room_id = r.id AND m.user_id = $2 \
     WHERE r.id = $1 AND r.kind < 4"
 );
 
+/// A page of the person's own rows first: joined as a whole, a planner may walk through all rooms.
 const JOINED: &str = select!(
-    view,
-    " FROM members m JOIN rooms r ON r.id = m.room_id \
-    WHERE m.user_id = $1 AND m.role IS NOT NULL AND m.room_id > $2 AND r.kind < 4 \
-    ORDER BY m.room_id LIMIT $3"
+    view "m.role, m.muted_until, m.banned_until"
+    "FROM (SELECT room_id, role, muted_until, banned_until FROM members \
+        WHERE user_id = $1 AND role IS NOT NULL AND room_id > $2 \
+        ORDER BY room_id LIMIT $3) m \
+    JOIN rooms r ON r.id = m.room_id ORDER BY m.room_id"
 );
 
+/// The person's row is looked up for each room: joined, a planner may walk through all members.
 const PUBLIC: &str = select!(
-    view,
-    " FROM rooms r LEFT JOIN members m ON m.room_id = r.id AND m.user_id = $1 \
-    WHERE r.kind = 1 AND r.id > $2 AND (m.banned_until IS NULL OR m.banned_until <= $4) \
+    view "(SELECT m.role FROM members m WHERE m.room_id = r.id AND m.user_id = $1), \
+        (SELECT m.muted_until FROM members m WHERE m.room_id = r.id AND m.user_id = $1), \
+        (SELECT m.banned_until FROM members m WHERE m.room_id = r.id AND m.user_id = $1)"
+    "FROM rooms r WHERE r.kind = 1 AND r.id > $2 AND $4 >= COALESCE( \
+        (SELECT m.banned_until FROM members m WHERE m.room_id = r.id AND m.user_id = $1), 0) \
     ORDER BY r.id LIMIT $3"
 );
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chat_server::room::{Kind, LogId};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use tokio_util::task::TaskTracker;
 
 use crate::harness::rooms::Room;
 use crate::harness::vault::Vault;
@@ -127,10 +128,11 @@ on_both_stores! {
         for round in 0..10 {
             let (ann, bob): (Arc<str>, Arc<str>) = ("ann".into(), format!("bob {round}").into());
             let people = [vec![ann.clone(), bob.clone()], vec![bob.clone(), ann.clone()]];
+            let tasks = TaskTracker::new();
             let opened = (0..8).map(|turn: usize| {
                 let (store, by) = (nodes[turn % 2].clone(), [&ann, &bob][turn % 2].clone());
                 let people = people[turn % 2].clone();
-                tokio::spawn(async move { store.open_direct(by, people).await.unwrap() })
+                tasks.spawn(async move { store.open_direct(by, people).await.unwrap() })
             });
             let opened: Vec<_> = join_all(opened).await.into_iter().map(Result::unwrap).collect();
             let ids: BTreeSet<_> = opened.iter().map(|change| change.value).collect();
