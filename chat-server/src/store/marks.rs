@@ -79,12 +79,14 @@ macro_rules! since {
     };
 }
 
-/// At most so many messages of others behind `s.since`, for the reader `$1`.
+/// At most so many messages of others behind `s.since`, for the reader `$1`. The order keeps
+/// PostgreSQL from reading the whole room through another index.
 macro_rules! unread {
     ($limit:literal) => {
         concat!(
             "(SELECT count(*) FROM (SELECT 1 FROM messages u WHERE u.room_id = s.room_id \
-            AND u.off > s.since AND u.kind = 1 AND u.deleted_at IS NULL AND u.sender <> $1 LIMIT ",
+            AND u.off > s.since AND u.kind = 1 AND u.deleted_at IS NULL AND u.sender <> $1 \
+            ORDER BY u.off LIMIT ",
             $limit,
             ") c)"
         )

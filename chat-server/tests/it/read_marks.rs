@@ -225,6 +225,49 @@ on_both_stores! {
         assert!(push["offset"].is_null(), "what cannot be recovered has no offset: {push}");
     }
 
+    async fn the_last_mark_gets_out_when_the_server_goes(stage: Stage) {
+        let (mut ann, mut bob) = (stage.connect("ann").await, stage.connect("bob").await);
+        let room = ann.create("private", &["bob"]).await;
+        let message = json!({ "type": "message", "body": "hi" });
+        ann.publish(&room.channel, message.clone()).await;
+        let last = ann.publish(&room.channel, message).await["offset"].as_u64().unwrap();
+        for offset in 1..=last {
+            bob.call("read.mark", json!({ "room": room.id, "offset": offset })).await;
+        }
+        drop((ann, bob));
+        let stage = stage.restart().await;
+        let told = stage.logs().await.feed("bob").await;
+        let end = json!({ "type": "read", "room": room.id, "offset": last, "unread": 0 });
+        assert_eq!(told.last(), Some(&end));
+    }
+
+    async fn in_a_crowd_nobody_sees_how_far_the_others_have_read(stage: Stage) {
+        let mut ann = stage.connect("ann").await;
+        let room = ann.create("public", &["bob", "eve"]).await;
+        ann.subscribe(&room.channel).await;
+        let message = json!({ "type": "message", "body": "hi" });
+        let mut crowd = Vec::new();
+        for (reader, strangers, is_shown) in [("bob", 0, true), ("eve", 100, false)] {
+            let mut reader = stage.connect(reader).await;
+            for stranger in 0..strangers {
+                let mut stranger = stage.connect(&format!("stranger{stranger}")).await;
+                stranger.subscribe(&room.channel).await;
+                crowd.push(stranger);
+            }
+            let said = ann.publish(&room.channel, message.clone()).await;
+            let ask = json!({ "room": room.id, "offset": said["offset"] });
+            reader.call("read.mark", ask).await;
+            // What is heard behind the mark comes behind what was told of the mark.
+            let behind = ann.publish(&room.channel, message.clone()).await["offset"].clone();
+            let mut heard = Vec::new();
+            while heard.last().is_none_or(|push: &Value| push["offset"] != behind) {
+                heard.push(ann.publication().await);
+            }
+            let is_mark = |push: &Value| push["data"]["type"] == "read";
+            assert_eq!(heard.iter().any(is_mark), is_shown, "{strangers}: {heard:?}");
+        }
+    }
+
     async fn a_mark_is_refused_with_what_there_is(stage: Stage) {
         let mut ann = stage.connect("ann").await;
         let room = ann.create("public", &[]).await;
