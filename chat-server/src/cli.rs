@@ -8,7 +8,11 @@
 
 pub mod banner;
 pub mod check;
+mod database;
+mod erase;
+mod export;
 mod health;
+mod restored;
 pub mod settings;
 mod token;
 
@@ -54,6 +58,15 @@ enum Command {
     Config(settings::Args),
     /// Ask the running server whether it is ready; for container health checks
     Health(health::Args),
+    /// Print a room, its members and its events as lines of JSON
+    Export(export::Args),
+    /// Take a person's content and identity out of every room
+    Erase(erase::Args),
+    /// Tell all clients that the database was restored from a backup
+    ///
+    /// Do it after every restore, before servers start or while they run: positions that clients
+    /// kept from before count no more, and they load the state anew.
+    Restored,
 }
 
 /// Does what the arguments of this process say; `serve` is what happens without a command.
@@ -76,6 +89,15 @@ pub fn run<E: Display>(serve: impl FnOnce(Config) -> Result<(), E>) -> ExitCode 
             return load(&source, |config| {
                 health::ask(&config, args).and_then(|text| print(&text))
             });
+        }
+        Some(Command::Export(args)) => return load(&source, |config| export::run(&config, &args)),
+        Some(Command::Erase(args)) => {
+            return load(&source, |config| {
+                erase::run(&config, &args).and_then(|text| print(&text))
+            });
+        }
+        Some(Command::Restored) => {
+            return load(&source, |config| restored::run(&config).and_then(|text| print(&text)));
         }
         Some(Command::Check) => check::run(&source),
         Some(Command::Config(args)) => settings::run(&source, &args),
@@ -135,7 +157,17 @@ mod tests {
     fn the_arguments_are_well_formed_and_the_help_names_every_command() {
         Cli::command().debug_assert();
         let help = Cli::command().render_long_help().to_string();
-        for word in ["token", "check", "config", "health", "Examples:", "CONFIG_FILE"] {
+        for word in [
+            "token",
+            "check",
+            "config",
+            "health",
+            "export",
+            "erase",
+            "restored",
+            "Examples:",
+            "CONFIG_FILE",
+        ] {
             assert!(help.contains(word), "{word} in\n{help}");
         }
     }

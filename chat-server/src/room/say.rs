@@ -1,14 +1,16 @@
 //! What is said in a room, as events: a message, its edit, its deletion, a reaction.
 //!
 //! Pure: ids and times are arguments. `amend` says how the earlier events of a message stand once
-//! it is edited or deleted.
+//! it is edited or deleted, `erase` what is left of them when a person is.
 
 mod amend;
+mod erase;
 
 use serde::Serialize;
 use uuid::Uuid;
 
 pub use amend::{deleted, edited, superseded, text};
+pub use erase::{ERASED, erased, without};
 
 use super::{Body, Emoji, MessageId, Reason};
 use crate::protocol::{Json, NotJson};

@@ -85,6 +85,8 @@ pub enum Conflict {
     AlreadyMember,
     /// The person is banned from the room.
     Banned,
+    /// The id stands for people who were erased.
+    Placeholder,
 }
 
 impl Missing {
@@ -119,6 +121,7 @@ impl Conflict {
             Self::Deleted => "deleted",
             Self::AlreadyMember => "already_member",
             Self::Banned => "user_banned",
+            Self::Placeholder => "placeholder",
         }
     }
 
@@ -131,6 +134,7 @@ impl Conflict {
             Self::Deleted => "the message is deleted",
             Self::AlreadyMember => "this person is in the room already",
             Self::Banned => "this person is banned from the room",
+            Self::Placeholder => "this id stands for people who were erased",
         }
     }
 }

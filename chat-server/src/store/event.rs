@@ -127,6 +127,17 @@ pub struct Change<T> {
 }
 
 impl EventKind {
+    const ALL: [Self; 8] = [
+        Self::Message,
+        Self::Edit,
+        Self::Delete,
+        Self::Reaction,
+        Self::Member,
+        Self::Room,
+        Self::Read,
+        Self::Data,
+    ];
+
     /// The number in the store.
     #[must_use]
     pub const fn number(self) -> i16 {
@@ -139,6 +150,27 @@ impl EventKind {
             Self::Room => 7,
             Self::Read => 8,
             Self::Data => 11,
+        }
+    }
+
+    /// The kind of a number in the store.
+    #[must_use]
+    pub fn of(number: i16) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.number() == number)
+    }
+
+    /// The word for people and files; mostly the `type` of its events.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Message => "message",
+            Self::Edit => "edit",
+            Self::Delete => "delete",
+            Self::Reaction => "reaction",
+            Self::Member => "member",
+            Self::Room => "room",
+            Self::Read => "read",
+            Self::Data => "data",
         }
     }
 }

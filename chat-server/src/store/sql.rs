@@ -140,6 +140,19 @@ impl Store {
         Ok(Tx { inner, monitor: self.monitor.clone() })
     }
 
+    /// Begins a transaction that only reads, and sees the database as it is at its first statement
+    /// whatever is committed meanwhile; nobody waits for it.
+    pub(super) async fn begin_snapshot(&self) -> Result<Tx, Error> {
+        const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        self.monitor.check()?;
+        let begun = match &self.database {
+            Database::Postgres(pool) => pool.get().begin_with(SNAPSHOT).await.map(Inner::Postgres),
+            Database::Sqlite { readers, .. } => readers.begin().await.map(Inner::Sqlite),
+        };
+        let inner = begun.map_err(|error| self.monitor.judge(error))?;
+        Ok(Tx { inner, monitor: self.monitor.clone() })
+    }
+
     /// Every row of one statement that only reads, outside of any transaction.
     pub(super) async fn read(
         &self,

@@ -16,7 +16,8 @@ use crate::protocol::{Json, NotJson};
 use crate::room::{Body, Reason};
 
 /// One object, its values as they were written.
-struct Object(Vec<(String, Box<RawValue>)>);
+#[derive(Default)]
+pub(super) struct Object(Vec<(String, Box<RawValue>)>);
 
 /// What a message says; a tombstone says nothing.
 ///
@@ -70,16 +71,26 @@ pub fn deleted(event: &Json, by: &str, reason: Option<&Reason>, now: u64) -> Res
 }
 
 impl Object {
-    fn read(json: &Json) -> Result<Self, NotJson> {
+    pub(super) fn read(json: &Json) -> Result<Self, NotJson> {
         serde_json::from_slice(json.as_bytes()).map_err(|_no_object| NotJson)
     }
 
-    fn write(&self) -> Result<Json, NotJson> {
+    pub(super) fn write(&self) -> Result<Json, NotJson> {
         Json::from_value(self)
     }
 
+    /// A value, if it is there and of this type.
+    pub(super) fn get<'de, T: Deserialize<'de>>(&'de self, key: &str) -> Option<T> {
+        let (_, value) = self.0.iter().find(|(known, _)| known == key)?;
+        serde_json::from_str(value.get()).ok()
+    }
+
     /// Replaces a value where it stands, or adds it at the end.
-    fn set(&mut self, key: &str, value: &(impl Serialize + ?Sized)) -> Result<(), NotJson> {
+    pub(super) fn set(
+        &mut self,
+        key: &str,
+        value: &(impl Serialize + ?Sized),
+    ) -> Result<(), NotJson> {
         let value = to_raw_value(value).map_err(|_not_json| NotJson)?;
         match self.0.iter_mut().find(|(known, _)| known == key) {
             Some((_, known)) => *known = value,
@@ -88,7 +99,11 @@ impl Object {
         Ok(())
     }
 
-    fn keep(&mut self, keys: &[&str]) {
+    pub(super) fn remove(&mut self, key: &str) {
+        self.0.retain(|(known, _)| known != key);
+    }
+
+    pub(super) fn keep(&mut self, keys: &[&str]) {
         self.0.retain(|(key, _)| keys.contains(&key.as_str()));
     }
 }
