@@ -34,6 +34,7 @@ mod log_pages;
 mod migrations;
 mod namespaces;
 mod presence;
+mod protocol_page;
 mod reactions;
 mod read_marks;
 mod retention;
