@@ -155,6 +155,7 @@ fn message(log: LogId, channel: &Arc<str>, user: usize) -> Draft {
         digest: 1,
         data: Json::from_value(&data).expect("it is an object"),
         access: Access::Member,
+        accepted: tokio::time::Instant::now(),
     }
 }
 
