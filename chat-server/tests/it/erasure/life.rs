@@ -143,7 +143,7 @@ impl Life {
             (left, self.deleted_by_ann.id, "ann", "too sweet"),
             (own, self.deleted_by_her.id, ERIN, WORDS),
         ] {
-            let (room, by, reason) = (*room, by.into(), Some(body(reason)));
+            let (room, by, reason) = (*room, by.into(), Some(Reason::parse(reason).unwrap()));
             store.delete(&Deletion { room, id, by, reason }).await.unwrap();
         }
         for (by, id) in [(ERIN, self.of_ann.id), (ERIN, self.said.id), ("bob", self.said.id)] {
