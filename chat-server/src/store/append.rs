@@ -41,7 +41,7 @@ pub(super) enum Writer<'a> {
 struct Batch<'a> {
     drafts: Vec<&'a Draft>,
     /// Of the sender, as in `publish_keys`; for each draft that may be a repeat.
-    hashes: Vec<Option<[u8; 32]>>,
+    hashes: Vec<Option<Vec<u8>>>,
     /// Logs of people, to be made when they do not exist; sorted.
     feeds: Vec<Uuid>,
     /// For each draft that came in, its place in `drafts`, or that of the one it repeats.
@@ -62,6 +62,15 @@ enum Verdict {
 struct Status {
     number: i16,
     until: i64,
+}
+
+/// Why a transaction gave no verdicts.
+#[derive(Debug)]
+enum Failed {
+    /// The database refused it: nothing was written, and a part of it may be.
+    Undone(Error),
+    /// Nobody knows what was written, or nothing more can be: a second attempt could write twice.
+    ForGood(Error),
 }
 
 impl Store {
@@ -102,18 +111,19 @@ impl Store {
         while let Some(part) = parts.pop() {
             let tried = self.try_together(&mut writer, &drafts[part.clone()]);
             let tried = timeout_at(deadline, tried).await;
-            match tried.unwrap_or_else(|_| Err(Monitor::unavailable("store_timeout"))) {
+            let too_late = |_elapsed| Err(Failed::ForGood(Monitor::unavailable("store_timeout")));
+            match tried.unwrap_or_else(too_late) {
                 Ok(done) => outcomes.extend(done),
-                Err(error @ Error::Unavailable { .. }) => {
+                Err(Failed::ForGood(error)) => {
                     outcomes.resize(drafts.len(), Err(error));
                     break;
                 }
-                Err(error) if part.len() == 1 => {
+                Err(Failed::Undone(error)) if part.len() == 1 => {
                     let log = drafts[part.start].log;
                     tracing::error!(%error, %log, "a message cannot be written");
                     outcomes.push(Err(error));
                 }
-                Err(_together) => {
+                Err(Failed::Undone(_together)) => {
                     let middle = part.start + part.len() / 2;
                     parts.extend([middle..part.end, part.start..middle]);
                 }
@@ -127,10 +137,8 @@ impl Store {
         &self,
         writer: &mut Writer<'_>,
         drafts: &[Draft],
-    ) -> Result<Vec<Outcome>, Error> {
-        let hash =
-            |sender: &str| self.sender_hash(sender).try_into().expect("HMAC-SHA256 has 32 bytes");
-        let batch = Batch::new(drafts, hash);
+    ) -> Result<Vec<Outcome>, Failed> {
+        let batch = Batch::new(drafts, |sender| self.sender_hash(sender));
         let verdicts = match writer {
             Writer::Postgres(connection) => postgres::append(connection, &batch).await,
             Writer::Sqlite(pool) => sqlite::append(pool, &batch).await,
@@ -138,20 +146,28 @@ impl Store {
         Ok(batch.outcomes(drafts, &verdicts.map_err(|error| self.judge_append(error))?))
     }
 
-    /// That one connection is gone does not say that the database is: whoever reconnects finds
-    /// out.
-    fn judge_append(&self, error: sqlx::Error) -> Error {
+    fn judge_append(&self, error: sqlx::Error) -> Failed {
         let code = error.as_database_error().and_then(DatabaseError::code);
         let cut_off = match &error {
             sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => true,
             _ => code.is_some_and(|code| code.starts_with("57P") || code.starts_with("08")),
         };
-        if cut_off { Monitor::unavailable("store_down") } else { self.monitor.judge(error) }
+        if cut_off {
+            // That one connection is gone does not say that the database is: whoever reconnects
+            // finds out.
+            return Failed::ForGood(Monitor::unavailable("store_down"));
+        }
+        let refused = matches!(error, sqlx::Error::Database(_));
+        match self.monitor.judge(error) {
+            error @ Error::Unavailable { .. } => Failed::ForGood(error),
+            error if refused => Failed::Undone(error),
+            error => Failed::ForGood(error),
+        }
     }
 }
 
 impl<'a> Batch<'a> {
-    fn new(drafts: &'a [Draft], hash: impl Fn(&str) -> [u8; 32]) -> Self {
+    fn new(drafts: &'a [Draft], hash: impl Fn(&str) -> Vec<u8>) -> Self {
         let mut batch = Self {
             drafts: Vec::with_capacity(drafts.len()),
             hashes: Vec::with_capacity(drafts.len()),

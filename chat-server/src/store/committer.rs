@@ -50,6 +50,7 @@ pub type Publish = Arc<dyn Fn(Vec<Published>) + Send + Sync>;
 
 /// The one writer of messages; shared by every session.
 pub struct Committer {
+    store: Arc<Store>,
     queue: Arc<Queue>,
     /// Everything is written and told.
     over: CancellationToken,
@@ -91,9 +92,9 @@ impl Committer {
         let queue = Arc::new(Queue::new(meters.waiting.clone()));
         let over = CancellationToken::new();
         let (done, told) = mpsc::channel(TOLD_MAX);
-        tasks.spawn(write(store, queue.clone(), meters, done));
+        tasks.spawn(write(store.clone(), queue.clone(), meters, done));
         tasks.spawn(tell(told, publish, over.clone()));
-        Arc::new(Self { queue, over })
+        Arc::new(Self { store, queue, over })
     }
 
     /// Appends a draft and waits until it is durable. Whoever does not wait for the answer has
@@ -103,6 +104,7 @@ impl Committer {
     /// What became of it instead; [`Error::Unavailable`] leaves open whether it is there, and the
     /// same draft may come again.
     pub async fn append(&self, draft: Draft) -> Outcome {
+        self.store.monitor.check()?;
         let answer = self.queue.push(draft, Instant::now())?;
         match timeout(ANSWER_TIMEOUT, answer).await {
             Ok(Ok(outcome)) => outcome,
@@ -151,24 +153,25 @@ async fn write(store: Arc<Store>, queue: Arc<Queue>, meters: Meters, done: mpsc:
     // However this ends, nobody waits in the queue for ever.
     let _open = queue.closed_at_the_end();
     let limit = store.timeout.min(BATCH_TIMEOUT);
-    let mut link = Link::new(&store);
+    let mut link = Link::new(&store, limit);
     loop {
         link.connect(&store, &queue).await;
         let Some(batch) = queue.gather().await else { return };
+        link.check(&store).await;
         let (drafts, answers): (Vec<Draft>, Vec<_>) =
             batch.into_iter().map(|Waiting { draft, answer, .. }| (draft, answer)).unzip();
         let begun = Instant::now();
         let outcomes = match link.writer() {
             Some(writer) => store.append_with(writer, &drafts, begun + limit).await,
-            // Closed while the store was away.
+            // The store is away, or was when the queue was closed.
             None => vec![Err(unavailable("store_down")); drafts.len()],
         };
         let took = begun.elapsed();
         meters.batch_size.record(drafts.len() as f64);
         meters.commit_seconds.record(took);
         queue.written(drafts.len(), took);
-        if outcomes.iter().any(|outcome| matches!(outcome, Err(Error::Unavailable { .. }))) {
-            link.lost();
+        if outcomes.iter().any(is_failure) {
+            link.drop_connection();
         }
         if done.send(Done { drafts, answers, outcomes }).await.is_err() {
             return;
@@ -192,6 +195,11 @@ async fn tell(mut told: mpsc::Receiver<Done>, publish: Publish, over: Cancellati
             drop(answer.send(outcome));
         }
     }
+}
+
+/// Not a refusal, but something that a statement or a connection had to do with.
+const fn is_failure(outcome: &Outcome) -> bool {
+    matches!(outcome, Err(Error::Unavailable { .. } | Error::Database(_) | Error::Broken(_)))
 }
 
 /// What is new, in the order of each log.

@@ -21,8 +21,7 @@ pub(super) async fn append(
     let senders: Vec<&str> = drafts.iter().map(|draft| &*draft.sender).collect();
     let member: Vec<bool> = drafts.iter().map(|draft| draft.access == Access::Member).collect();
     let idems: Vec<Option<Uuid>> = drafts.iter().map(|draft| draft.idem).collect();
-    let hashes: Vec<Option<&[u8]>> =
-        batch.hashes.iter().map(|hash| hash.as_ref().map(<[u8; 32]>::as_slice)).collect();
+    let hashes: Vec<Option<&[u8]>> = batch.hashes.iter().map(Option::as_deref).collect();
     let digests: Vec<i64> = drafts.iter().map(|draft| draft.digest).collect();
     let ids: Vec<Uuid> = drafts.iter().map(|draft| draft.id.uuid()).collect();
     let kinds: Vec<i16> = drafts.iter().map(|draft| draft.kind.number()).collect();

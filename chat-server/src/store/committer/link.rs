@@ -3,18 +3,17 @@
 //! It is made when the task starts and again when it was lost, at once the first time and then
 //! with growing pauses. While there is none, everything is refused at once.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::Connection as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::sqlite::SqlitePool;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::queue::Queue;
-use crate::store::Store;
 use crate::store::append::Writer;
 use crate::store::sql::Database;
+use crate::store::{Error, Store};
 
 /// Longest that one attempt to connect may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -24,6 +23,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
+/// A connection that was idle this long is asked whether it still is one, for a database that
+/// went away and came back meanwhile has forgotten it.
+const IDLE_MAX: Duration = Duration::from_secs(1);
+
+/// Longest that it may take to answer that.
+const PING_TIMEOUT: Duration = Duration::from_millis(500);
+
 /// The call is planned once for all sizes of its arrays, and never compiled: both cost more than
 /// the call.
 const OPTIONS: [(&str, &str); 2] = [("plan_cache_mode", "force_generic_plan"), ("jit", "off")];
@@ -31,60 +37,90 @@ const OPTIONS: [(&str, &str); 2] = [("plan_cache_mode", "force_generic_plan"), (
 /// Where the batches of one committer go.
 #[derive(Debug)]
 pub(super) enum Link {
-    Postgres { options: Box<PgConnectOptions>, connection: Option<PgConnection> },
+    Postgres(Box<Connection>),
     Sqlite(SqlitePool),
 }
 
+/// A connection to PostgreSQL, made again when it is lost.
+#[derive(Debug)]
+pub(super) struct Connection {
+    options: PgConnectOptions,
+    current: Option<PgConnection>,
+    used: Instant,
+}
+
 impl Link {
-    /// Not connected yet.
-    pub(super) fn new(store: &Arc<Store>) -> Self {
+    /// Not connected yet; no statement takes longer than `limit`.
+    pub(super) fn new(store: &Store, limit: Duration) -> Self {
         match &store.database {
-            Database::Postgres(pool) => Self::Postgres {
-                options: {
-                    let options = PgConnectOptions::clone(&pool.get().connect_options());
-                    Box::new(options.options(OPTIONS))
-                },
-                connection: None,
-            },
+            Database::Postgres(pool) => {
+                let options = PgConnectOptions::clone(&pool.get().connect_options());
+                let limit = [("statement_timeout", limit.as_millis().max(1))];
+                let options = options.options(OPTIONS).options(limit);
+                let connection = Connection { options, current: None, used: Instant::now() };
+                Self::Postgres(Box::new(connection))
+            }
             Database::Sqlite { writer, .. } => Self::Sqlite(writer.clone()),
         }
     }
 
-    /// Returns connected, or when the queue is closed.
+    /// Returns connected, or when the queue is closed. Whatever comes is refused meanwhile.
     pub(super) async fn connect(&mut self, store: &Store, queue: &Queue) {
-        let Self::Postgres { options, connection } = self else { return };
+        let Self::Postgres(connection) = self else { return };
         let mut pause = PAUSE_MIN;
-        while connection.is_none() {
-            match timeout(CONNECT_TIMEOUT, PgConnection::connect_with(options)).await {
-                Ok(Ok(connected)) => *connection = Some(connected),
-                Ok(Err(error)) => queue.away(store.monitor.judge(error)),
-                Err(_elapsed) => queue.away(store.monitor.failed("store_down")),
+        while let Err(error) = connection.connect(store).await {
+            queue.away(error);
+            tokio::select! {
+                biased;
+                // There is nothing to come back for.
+                () = queue.closed() => return,
+                () = sleep(pause.mul_f64(rand::random_range(0.5..1.0))) => {}
             }
-            if connection.is_none() {
-                tokio::select! {
-                    biased;
-                    // There is nothing to come back for.
-                    () = queue.closed() => return,
-                    () = sleep(pause.mul_f64(rand::random_range(0.5..1.0))) => {}
-                }
-                pause = PAUSE_MAX.min(pause * 2);
-            }
+            pause = PAUSE_MAX.min(pause * 2);
         }
         queue.back();
+    }
+
+    /// Before a batch: what was idle for long is made sure of, and if need be made again.
+    pub(super) async fn check(&mut self, store: &Store) {
+        let Self::Postgres(connection) = self else { return };
+        let Some(current) = &mut connection.current else { return };
+        let idle = connection.used.elapsed() > IDLE_MAX;
+        if idle && !matches!(timeout(PING_TIMEOUT, current.ping()).await, Ok(Ok(()))) {
+            connection.current = None;
+            if let Err(error) = connection.connect(store).await {
+                tracing::debug!(%error, "the database has forgotten the committer");
+            }
+        }
+        connection.used = Instant::now();
     }
 
     /// What to write with, if anything.
     pub(super) fn writer(&mut self) -> Option<Writer<'_>> {
         match self {
-            Self::Postgres { connection, .. } => connection.as_mut().map(Writer::Postgres),
+            Self::Postgres(connection) => connection.current.as_mut().map(Writer::Postgres),
             Self::Sqlite(pool) => Some(Writer::Sqlite(pool)),
         }
     }
 
-    /// What it was may still be used by a statement of before: it is not used again.
-    pub(super) fn lost(&mut self) {
-        if let Self::Postgres { connection, .. } = self {
-            *connection = None;
+    /// A statement of before may still use it: it is not used again.
+    pub(super) fn drop_connection(&mut self) {
+        if let Self::Postgres(connection) = self {
+            connection.current = None;
         }
+    }
+}
+
+impl Connection {
+    /// One attempt, unless there is one.
+    async fn connect(&mut self, store: &Store) -> Result<(), Error> {
+        if self.current.is_some() {
+            return Ok(());
+        }
+        let made = timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&self.options)).await;
+        let made = made.map_err(|_elapsed| store.monitor.failed("store_down"))?;
+        self.current = Some(made.map_err(|error| store.monitor.judge(error))?);
+        self.used = Instant::now();
+        Ok(())
     }
 }
