@@ -66,14 +66,14 @@ impl Store {
     /// # Errors
     /// A deleted message, too many reactions, and what the room says.
     pub async fn react(&self, reaction: &Reaction) -> Result<Change<Reacted>, Error> {
+        self.check_insistence(reaction).await?;
         let mut reacting = self.reacting(reaction).await?;
-        match reacting.mine().await? {
-            (_, 1..) => return reacting.unchanged().await,
-            (PER_USER_MAX.., _) => {
-                return Err(Error::Limit { what: "reactions_per_user", limit: PER_USER_MAX });
-            }
-            _ => reacting.check_wall().await?,
+        let (all, of_this) = reacting.mine().await?;
+        if of_this > 0 {
+            return reacting.unchanged().await;
         }
+        check_mine(all, of_this)?;
+        reacting.check_wall().await?;
         let sql = "INSERT INTO reactions (room_id, target, user_id, emoji, created_at) \
             VALUES ($1, $2, $3, $4, $5)";
         let Reaction { room, by, emoji, .. } = reaction;
@@ -96,6 +96,18 @@ impl Store {
             return reacting.unchanged().await;
         }
         reacting.record(On::No).await
+    }
+
+    /// Who goes on when there is no room for more holds up nobody: that is seen without the lock.
+    async fn check_insistence(&self, reaction: &Reaction) -> Result<(), Error> {
+        let Reaction { room, id, by, emoji } = reaction;
+        let sql = "SELECT count(*), \
+                CAST(coalesce(sum(CASE WHEN r.emoji = $4 THEN 1 ELSE 0 END), 0) AS bigint) \
+            FROM messages m JOIN reactions r ON r.room_id = m.room_id AND r.target = m.off \
+            WHERE m.id = $1 AND m.room_id = $2 AND r.user_id = $3";
+        let row = self.read_one(sql, args![id.uuid(), room.uuid(), by, emoji.as_str()]).await?;
+        let row = row.ok_or_else(uncounted)?;
+        check_mine(row.unsigned(0)?, row.unsigned(1)?)
     }
 
     async fn reacting<'a>(&self, reaction: &'a Reaction) -> Result<Reacting<'a>, Error> {
@@ -209,6 +221,14 @@ impl Tx {
         let sql = "DELETE FROM reactions WHERE room_id = $1 AND target = $2";
         self.execute(sql, args![room.uuid(), message]).await?;
         Ok(())
+    }
+}
+
+/// Whether somebody may have one more, or has it already.
+const fn check_mine(all: u64, of_this: u64) -> Result<(), Error> {
+    match of_this == 0 && all >= PER_USER_MAX {
+        true => Err(Error::Limit { what: "reactions_per_user", limit: PER_USER_MAX }),
+        false => Ok(()),
     }
 }
 

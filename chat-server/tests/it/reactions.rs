@@ -120,6 +120,19 @@ on_both_stores! {
         said.react("ann", kept[10]).await.unwrap();
     }
 
+    async fn two_devices_at_once_have_ten_together(vault: Vault) {
+        let room = vault.room_of(&["ann"]).await;
+        let said = Said::in_room(&vault, room).await;
+        let other = Said { store: vault.node().await, ..said.clone() };
+        let all = emojis().take(40).enumerate().map(|(at, emoji)| {
+            let said = if at % 2 == 0 { &said } else { &other };
+            said.react("ann", emoji)
+        });
+        let answers = futures_util::future::join_all(all).await;
+        assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 10);
+        assert_eq!(vault.numbers("SELECT count(*) FROM reactions").await, [10]);
+    }
+
     async fn a_message_bears_a_hundred_different_emojis(vault: Vault) {
         let people: Vec<String> = (0..11).map(|n| format!("user{n}")).collect();
         let room = vault.room_of(&people.iter().map(String::as_str).collect::<Vec<_>>()).await;
