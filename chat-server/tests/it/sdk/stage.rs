@@ -17,7 +17,7 @@ use crate::harness::{self, SECRET, unix};
 
 /// The ways to the server that checks cut. Each belongs to one theme, so that themes may run
 /// side by side.
-const PROXIES: [&str; 2] = ["recovery", "leaving"];
+const PROXIES: [&str; 3] = ["recovery", "leaving", "rooms"];
 
 const CHANNELS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sdk/channels.toml");
 

@@ -12,7 +12,7 @@ const { Harness } = require('./harness');
 
 const THEMES = [
   'connect', 'channels', 'history', 'presence', 'recovery', 'tokens', 'closing', 'server_side',
-  'batches', 'loops',
+  'batches', 'loops', 'rooms',
 ];
 
 // Checks that wait for a token to end do so side by side.

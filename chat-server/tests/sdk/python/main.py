@@ -14,7 +14,7 @@ import sys
 from harness import Harness
 
 THEMES = ["connecting", "tokens", "closing", "channels", "history", "recovery", "server_side",
-          "loops"]
+          "loops", "rooms"]
 
 # Checks that wait for a token to end do so side by side.
 TOGETHER = {"tokens"}
