@@ -8,6 +8,7 @@
 mod certificate;
 mod fault_proxy;
 mod issuer;
+mod postgres;
 mod schema;
 
 use std::time::Duration;
@@ -17,6 +18,7 @@ use tokio::time::timeout;
 pub use self::certificate::{SelfSigned, client_config, self_signed};
 pub use self::fault_proxy::{Direction, FaultProxy};
 pub use self::issuer::{Issuer, jwks};
+pub use self::postgres::Postgres;
 pub use self::schema::Schema;
 
 /// Longest a test waits for anything: a hundred times what a loaded two-core machine needs.
