@@ -191,7 +191,10 @@ mod tests {
             retention_seconds: Some(None),
             archived: Some(false),
         };
-        let words = r#"{"type":"room","name":"Lobby","topic":"","visibility":"private","slow_mode":0,"retention":null,"archived":false}"#;
+        let words = concat!(
+            r#"{"type":"room","name":"Lobby","topic":"","visibility":"private","#,
+            r#""slow_mode":0,"retention":null,"archived":false}"#
+        );
         assert_eq!(text(event.json()), words);
     }
 }

@@ -38,7 +38,10 @@ on_both_stores! {
         assert_eq!(refused["reason"], "banned");
         let invited = ann.denied("room.invite", room.with("bob")).await;
         assert_eq!(invited, (409, "user_banned".to_owned()));
-        assert_eq!(ann.denied("member.kick", room.with("bob")).await, (404, "not_found".to_owned()));
+        assert_eq!(
+            ann.denied("member.kick", room.with("bob")).await,
+            (404, "not_found".to_owned())
+        );
 
         for _ in 0..2 {
             assert_eq!(ann.call("member.unban", room.with("bob")).await, json!({ "offset": 4 }));
@@ -82,9 +85,8 @@ on_both_stores! {
     async fn a_ban_and_a_mute_end_by_themselves(vault: Vault) {
         let room = vault.room_of(&["ann", "eve"]).await;
         vault.member(room, "ann", Some(Role::Owner)).await;
-        let deed = |by: &str, user: &str| {
-            Deed { room, by: by.into(), user: user.into(), reason: None }
-        };
+        let deed =
+            |by: &str, user: &str| Deed { room, by: by.into(), user: user.into(), reason: None };
         let until = (unix() + 3600) * 1000;
         vault.store.mute(deed("ann", "eve"), until).await.unwrap();
         vault.store.ban(deed("ann", "eve"), until).await.unwrap();
@@ -99,7 +101,9 @@ on_both_stores! {
         assert_eq!(vault.store.unban(deed("ann", "eve")).await.unwrap().published, []);
         let message = [draft(room, "eve", None)];
         let refused = vault.store.append(&message).await.unwrap();
-        assert!(matches!(refused[0], Err(Error::Denied(Denied::Muted { until: end })) if end == until));
+        assert!(
+            matches!(refused[0], Err(Error::Denied(Denied::Muted { until: end })) if end == until)
+        );
         vault.run(format!("UPDATE members SET muted_until = {past} WHERE user_id = 'eve'")).await;
         assert!(vault.store.append(&message).await.unwrap()[0].is_ok());
         assert_eq!(vault.store.unmute(deed("ann", "eve")).await.unwrap().published, []);
@@ -135,7 +139,8 @@ on_both_stores! {
         ann.publish(&room.channel, json!({ "type": "message", "body": "hi" })).await;
         assert_eq!(guest.hears(&room.channel).await["body"], "hi");
         let of_room = |message: &Value| {
-            message["push"]["channel"] == *room.channel && message["push"]["pub"]["data"]["body"] == "hi"
+            message["push"]["channel"] == *room.channel
+                && message["push"]["pub"]["data"]["body"] == "hi"
         };
         phone.expect_none("who is banned hears nothing", of_room).await;
         // A banned person's own connections and other channels go on.
@@ -149,7 +154,8 @@ on_both_stores! {
         ann.call("member.ban", first.with("bob")).await;
         for filter in ["public", "joined"] {
             let list = bob.call("room.list", json!({ "filter": filter })).await;
-            let ids: Vec<_> = list["rooms"].as_array().unwrap().iter().map(|it| &it["id"]).collect();
+            let ids: Vec<_> =
+                list["rooms"].as_array().unwrap().iter().map(|it| &it["id"]).collect();
             assert_eq!(ids, [&json!(second.id)], "{filter}");
         }
     }
@@ -160,16 +166,19 @@ on_both_stores! {
 
     async fn a_ban_wins_over_a_join_at_the_same_moment(stage: Stage) {
         let (mut ann, mut eve) = (stage.connect("ann").await, stage.connect("eve").await);
+        let logs = stage.logs().await;
         for _ in 0..10 {
             let room = ann.create("public", &[]).await;
             let join = json!({ "method": "room.join", "data": room.alone() });
             let (_, reply) =
                 tokio::join!(ann.call("member.ban", room.with("eve")), eve.ask("rpc", join));
-            let events = stage.logs().await.since(&room, 1).await;
+            let events = logs.since(&room, 1).await;
             match reply["error"]["reason"].as_str() {
                 // The ban was first, or the join was, and then she was put out.
                 Some(reason) => assert_eq!((reason, events.len()), ("banned", 1), "{reply}"),
-                None => assert_eq!((events[0]["change"].as_str(), events.len()), (Some("joined"), 2)),
+                None => {
+                    assert_eq!((events[0]["change"].as_str(), events.len()), (Some("joined"), 2))
+                }
             }
             assert_eq!(events.last().unwrap(), &event("eve", "banned"));
             assert_eq!(ann.call("room.get", room.alone()).await["members"], 1);
@@ -182,8 +191,10 @@ on_both_stores! {
         for _ in 0..10 {
             let room = ann.create("public", &[]).await;
             let subscribe = json!({ "channel": room.channel });
-            let (_, reply) =
-                tokio::join!(ann.call("member.ban", room.with("eve")), eve.ask("subscribe", subscribe));
+            let (_, reply) = tokio::join!(
+                ann.call("member.ban", room.with("eve")),
+                eve.ask("subscribe", subscribe)
+            );
             match reply["error"]["reason"].as_str() {
                 Some(reason) => assert_eq!(reason, "banned"),
                 None => assert_eq!(eve.push("unsubscribe").await["channel"], room.channel),

@@ -40,7 +40,8 @@ on_both_stores! {
         assert_ne!(open(&mut eve, json!({ "user": "bob" })).await.id, three.id);
 
         let joined = |user: &str| {
-            json!({ "type": "member", "user": user, "change": "joined", "role": "member", "by": "ann" })
+            let (change, role) = ("joined", "member");
+            json!({ "type": "member", "user": user, "change": change, "role": role, "by": "ann" })
         };
         let logs = stage.logs().await;
         assert_eq!(logs.room(&room).await, [joined("ann"), joined("bob")]);
@@ -138,13 +139,18 @@ on_both_stores! {
             let ids: BTreeSet<_> = opened.iter().map(|change| change.value).collect();
             assert_eq!(ids.len(), 1, "one conversation");
             let told: Vec<_> = opened.iter().map(|change| change.published.len()).collect();
-            assert_eq!(told.iter().filter(|count| **count > 0).collect::<Vec<_>>(), [&4], "{told:?}");
+            assert_eq!(
+                told.iter().filter(|count| **count > 0).collect::<Vec<_>>(),
+                [&4],
+                "{told:?}"
+            );
             let room = ids.into_iter().next().unwrap();
             assert_eq!(vault.offsets(room.log()).await, [1, 2]);
             assert_eq!(vault.offsets(LogId::of_feed(&bob)).await, [1]);
         }
         let direct = Kind::Direct.number();
-        let rooms = vault.numbers(format!("SELECT count(*) FROM rooms WHERE kind = {direct}")).await;
+        let rooms =
+            vault.numbers(format!("SELECT count(*) FROM rooms WHERE kind = {direct}")).await;
         assert_eq!(rooms, [10]);
         assert_eq!(vault.offsets(LogId::of_feed("ann")).await, (1..=10).collect::<Vec<i64>>());
     }

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::harness::rooms::Room;
-use crate::harness::{Client, Stage, on_both_stores, unix};
+use crate::harness::{Backend, Client, Stage, on_both_stores, unix};
 
 fn said(room: &Room, user: &str, role: &str) -> Value {
     json!({ "room": room.id, "user": user, "role": role })
@@ -152,9 +152,14 @@ on_both_stores! {
         let role = (103, "role".to_owned());
         let acts = ["member.mute", "member.unmute", "member.kick", "member.ban", "member.unban"];
         for (by, to, expected) in [
-            ("moderator", "moderator", &above), ("moderator", "admin", &above),
-            ("admin", "owner", &above), ("owner", "ann", &above), ("owner", "owner", &above),
-            ("member", "guest", &role), ("guest", "member", &role), ("member", "member", &role),
+            ("moderator", "moderator", &above),
+            ("moderator", "admin", &above),
+            ("admin", "owner", &above),
+            ("owner", "ann", &above),
+            ("owner", "owner", &above),
+            ("member", "guest", &role),
+            ("guest", "member", &role),
+            ("member", "member", &role),
         ] {
             let mut client = stage.connect(by).await;
             for act in acts {
@@ -186,7 +191,8 @@ on_both_stores! {
         assert_eq!(logs.since(&room, 2).await, std::slice::from_ref(&muted));
         assert_eq!(logs.feed("bob").await[1], with(muted, "room", room.id.as_str()));
 
-        let message = json!({ "channel": room.channel, "data": { "type": "message", "body": "hi" } });
+        let message =
+            json!({ "channel": room.channel, "data": { "type": "message", "body": "hi" } });
         let refused = bob.refused("publish", message.clone()).await;
         assert_eq!((&refused["code"], &refused["reason"]), (&json!(403), &json!("muted")));
         assert!(refused["retry_after_ms"].as_u64().unwrap() <= 3_600_000, "{refused}");
@@ -228,7 +234,10 @@ on_both_stores! {
         let kick = json!({ "room": room.id, "user": "bob", "reason": "rude" });
         assert_eq!(ann.call("member.kick", kick).await, json!({ "offset": 4 }));
         let push = bob.push("unsubscribe").await;
-        assert_eq!((&push["channel"], &push["unsubscribe"]["code"]), (&json!(room.channel), &json!(2000)));
+        assert_eq!(
+            (&push["channel"], &push["unsubscribe"]["code"]),
+            (&json!(room.channel), &json!(2000))
+        );
         let kicked = event("bob", "kicked", "ann");
         assert_eq!(bob.hears("user:bob").await["change"], "joined");
         assert_eq!(bob.hears("user:bob").await, with(kicked.clone(), "room", room.id.as_str()));
@@ -238,7 +247,10 @@ on_both_stores! {
         assert_eq!(refused["reason"], "not_a_member");
         let refused = bob.refused("history", json!({ "channel": room.channel, "limit": 1 })).await;
         assert_eq!(refused["reason"], "not_a_member");
-        assert_eq!(ann.denied("member.kick", room.with("bob")).await, (404, "not_found".to_owned()));
+        assert_eq!(
+            ann.denied("member.kick", room.with("bob")).await,
+            (404, "not_found".to_owned())
+        );
 
         // Who goes by themselves hears no more either; others go on.
         eve.call("room.leave", room.alone()).await;
@@ -254,7 +266,8 @@ on_both_stores! {
         bob.subscribe(&room.channel).await;
         ann.call("member.kick", room.with("bob")).await;
         assert_eq!(bob.hears(&room.channel).await, event("bob", "kicked", "ann"));
-        let message = json!({ "channel": room.channel, "data": { "type": "message", "body": "hi" } });
+        let message =
+            json!({ "channel": room.channel, "data": { "type": "message", "body": "hi" } });
         assert_eq!(bob.refused("publish", message.clone()).await["reason"], "not_a_member");
         bob.call("room.join", room.alone()).await;
         let joined = with(event("bob", "joined", "bob"), "role", "member");
@@ -287,7 +300,9 @@ on_both_stores! {
 on_both_stores! {
     flavor = "multi_thread";
 
-    async fn twenty_join_at_once(stage: Stage) {
+    async fn twenty_join_at_once(backend: Backend) {
+        // A connection takes long to make in a build for tests: more would only wait for the lock.
+        let stage = Stage::on_with(backend, &[("DATABASE_POOL_SIZE", "4")]).await;
         let mut ann = stage.connect("ann").await;
         let room = ann.create("public", &[]).await;
         let users: Vec<String> = (0..20).map(|number| format!("user {number}")).collect();
@@ -298,12 +313,12 @@ on_both_stores! {
         });
         let offsets: BTreeSet<u64> = join_all(joins).await.into_iter().collect();
         assert_eq!(offsets, (2..=21).collect());
-        let events = stage.logs().await.room(&room).await;
-        assert_eq!(events.len(), 21);
+        let logs = stage.logs().await;
+        assert_eq!(logs.room(&room).await.len(), 21);
         assert_eq!(roll(&mut ann, &room).await.len(), 21);
         assert_eq!(ann.call("room.get", room.alone()).await["members"], 21);
         for user in users {
-            assert_eq!(stage.logs().await.feed(&user).await.len(), 1);
+            assert_eq!(logs.feed(&user).await.len(), 1);
         }
     }
 
@@ -312,7 +327,8 @@ on_both_stores! {
         for _ in 0..5 {
             let room = ann.create("private", &["bob"]).await;
             ann.call("member.role", said(&room, "bob", "owner")).await;
-            let down = |user| json!({ "method": "member.role", "data": said(&room, user, "admin") });
+            let down =
+                |user| json!({ "method": "member.role", "data": said(&room, user, "admin") });
             let leave = json!({ "method": "room.leave", "data": room.alone() });
             let (first, second) = tokio::join!(ann.ask("rpc", down("ann")), bob.ask("rpc", leave));
             let refused = [&first, &second].into_iter().filter(|reply| !reply["error"].is_null());

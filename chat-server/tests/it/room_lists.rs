@@ -44,7 +44,10 @@ on_both_stores! {
 
         let unnamed = bob.call("room.list", json!({})).await;
         assert_eq!(unnamed["rooms"].as_array().unwrap().len(), joined.len());
-        assert_eq!((unnamed["rooms"][0]["role"].as_str(), unnamed.get("next")), (Some("member"), None));
+        assert_eq!(
+            (unnamed["rooms"][0]["role"].as_str(), unnamed.get("next")),
+            (Some("member"), None)
+        );
         let first = bob.call("room.get", json!({ "room": joined[0] })).await;
         assert_eq!(unnamed["rooms"][0], first, "a list has what a room says of itself");
     }
@@ -80,6 +83,9 @@ on_both_stores! {
         bob.call("room.leave", room.alone()).await;
         assert_eq!(all(&mut bob, "joined", 10).await, Vec::<String>::new());
         let list = bob.call("room.list", json!({ "filter": "public" })).await;
-        assert_eq!((list["rooms"][0].get("role"), &list["rooms"][0]["muted"]), (None, &json!(true)));
+        assert_eq!(
+            (list["rooms"][0].get("role"), &list["rooms"][0]["muted"]),
+            (None, &json!(true))
+        );
     }
 }

@@ -27,8 +27,11 @@ on_both_stores! {
 
         let room = Room { id: id.to_owned(), channel: format!("room:{id}") };
         let logs = stage.logs().await;
-        let events =
-            [joined("ann", "owner", "ann"), joined("bob", "member", "ann"), joined("eve", "member", "ann")];
+        let events = [
+            joined("ann", "owner", "ann"),
+            joined("bob", "member", "ann"),
+            joined("eve", "member", "ann"),
+        ];
         assert_eq!(logs.room(&room).await, events);
         for (user, event) in ["ann", "bob", "eve"].into_iter().zip(events) {
             assert_eq!(logs.feed(user).await, [in_feed(event, &room)]);
@@ -37,11 +40,14 @@ on_both_stores! {
         let mut seen = ann.call("room.get", room.alone()).await;
         let created_at = seen["created_at"].take().as_u64().unwrap();
         assert!(created_at > 1_600_000_000_000, "{created_at}");
-        assert_eq!(seen, json!({
-            "id": id, "channel": room.channel, "name": "Lobby", "topic": "All of it",
-            "visibility": "private", "archived": false, "slow_mode": 0, "members": 3, "head": 3,
-            "created_at": null, "created_by": "ann", "role": "owner",
-        }));
+        assert_eq!(
+            seen,
+            json!({
+                "id": id, "channel": room.channel, "name": "Lobby", "topic": "All of it",
+                "visibility": "private", "archived": false, "slow_mode": 0, "members": 3, "head": 3,
+                "created_at": null, "created_by": "ann", "role": "owner",
+            })
+        );
     }
 
     async fn a_room_is_private_unless_it_is_said_to_be_public(stage: Stage) {
@@ -95,7 +101,8 @@ on_both_stores! {
         let room = ann.create("private", &["bob"]).await;
         let logs = stage.logs().await;
         let update = json!({
-            "room": room.id, "name": "Lobby", "topic": "New", "slow_mode": 5, "visibility": "private",
+            "room": room.id, "name": "Lobby", "topic": "New", "slow_mode": 5,
+            "visibility": "private",
         });
         assert_eq!(ann.call("room.update", update.clone()).await, json!({ "offset": 3 }));
         let event = json!({ "type": "room", "topic": "New", "slow_mode": 5 });
@@ -106,17 +113,16 @@ on_both_stores! {
         assert_eq!(ann.call("room.update", room.alone()).await, json!({ "offset": 3 }));
         assert_eq!(logs.since(&room, 3).await, Vec::<Value>::new());
 
-        let update = json!({ "room": room.id, "name": "Hall", "topic": "", "visibility": "public" });
+        let update =
+            json!({ "room": room.id, "name": "Hall", "topic": "", "visibility": "public" });
         assert_eq!(ann.call("room.update", update).await, json!({ "offset": 4 }));
         let second = json!({ "type": "room", "name": "Hall", "topic": "", "visibility": "public" });
         assert_eq!(logs.since(&room, 3).await, std::slice::from_ref(&second));
         let seen = stage.connect("eve").await.call("room.get", room.alone()).await;
         assert_eq!((&seen["name"], &seen["visibility"]), (&json!("Hall"), &json!("public")));
         assert_eq!((&seen["slow_mode"], &seen["topic"]), (&json!(5), &json!("")));
-        let audit = [
-            json!(["ann", "room.update", "", event]),
-            json!(["ann", "room.update", "", second]),
-        ];
+        let audit =
+            [json!(["ann", "room.update", "", event]), json!(["ann", "room.update", "", second])];
         assert_eq!(logs.audit(&room).await, audit);
     }
 
@@ -124,7 +130,7 @@ on_both_stores! {
         let mut ann = stage.connect("ann").await;
         let room = ann.create("private", &[]).await;
         let retention = |value: Value| json!({ "room": room.id, "retention": value });
-        let mut offset = 1;
+        let (logs, mut offset) = (stage.logs().await, 1);
         for (value, told, seen) in [
             (json!(3600), json!(3600), Some(json!(3600))),
             (json!(null), json!(null), None),
@@ -135,7 +141,7 @@ on_both_stores! {
             let placed = ann.call("room.update", retention(value)).await;
             assert_eq!(placed, json!({ "offset": offset }));
             let event = json!({ "type": "room", "retention": told });
-            assert_eq!(stage.logs().await.since(&room, offset - 1).await, [event]);
+            assert_eq!(logs.since(&room, offset - 1).await, [event]);
             let room = ann.call("room.get", room.alone()).await;
             assert_eq!(room.get("retention"), seen.as_ref());
         }
@@ -169,7 +175,8 @@ on_both_stores! {
         assert_eq!(ann.denied("member.role", role).await, archived);
         let mut eve = stage.connect("eve").await;
         assert_eq!(eve.denied("room.join", room.alone()).await, archived);
-        let message = json!({ "channel": room.channel, "data": { "type": "message", "body": "hi" } });
+        let message =
+            json!({ "channel": room.channel, "data": { "type": "message", "body": "hi" } });
         assert_eq!(bob.refused("publish", message).await["reason"], "archived");
         // Order is kept, and whoever wants to go may go.
         ann.call("member.ban", room.with("eve")).await;
