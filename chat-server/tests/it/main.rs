@@ -28,6 +28,7 @@ mod kill;
 mod limits;
 mod log_pages;
 mod members;
+mod members_model;
 mod message_bodies;
 mod message_calls;
 mod messages;
