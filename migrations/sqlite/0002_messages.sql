@@ -21,7 +21,7 @@ CREATE TABLE messages (
 CREATE INDEX idx_messages_room_created ON messages (room_id, created_at DESC)
     WHERE deleted_at IS NULL;
 CREATE INDEX messages_target ON messages (room_id, target, kind, off) WHERE target IS NOT NULL;
-CREATE INDEX messages_subject ON messages (subject) WHERE subject IS NOT NULL;
+CREATE INDEX messages_subject ON messages (subject, room_id, off) WHERE subject IS NOT NULL;
 
 CREATE TABLE reactions (
     room_id    BLOB   NOT NULL,
@@ -33,7 +33,7 @@ CREATE TABLE reactions (
 ) STRICT;
 
 CREATE INDEX reactions_emoji ON reactions (room_id, target, emoji);
-CREATE INDEX reactions_user ON reactions (user_id);
+CREATE INDEX reactions_user ON reactions (user_id, room_id, target, emoji);
 
 CREATE TABLE read_marks (
     user_id    TEXT   NOT NULL,

@@ -167,10 +167,11 @@ impl Store {
             let begun = Instant::now();
             let mut tx = self.begin().await?;
             tx.lock(&[feed]).await?;
-            let sql = "SELECT off FROM messages WHERE room_id = $1 ORDER BY off LIMIT $2";
-            let rows = tx.rows(sql, args![feed.uuid(), PAGE]).await?;
-            let Some(last) = rows.last() else { break };
-            revision = Some(tx.remove_up_to(self, feed, last.unsigned(0)?).await?);
+            let rows = tx.oldest(feed).await?;
+            if rows.is_empty() {
+                break;
+            }
+            revision = Some(tx.remove(self, feed, &rows).await?);
             tx.commit().await?;
             erased.events += rows.len() as u64;
             sleep(begun.elapsed()).await;

@@ -62,6 +62,15 @@ pub struct Trimmed {
     pub more: bool,
 }
 
+/// One of the first rows of a log.
+#[derive(Debug)]
+pub(super) struct Old {
+    pub(super) offset: u64,
+    created_at: i64,
+    /// Its sender, if it has a key that is to be kept.
+    keyed: Option<String>,
+}
+
 impl Store {
     /// The logs behind `after` that have something to remove; a page of them, by id.
     ///
@@ -95,44 +104,49 @@ impl Store {
         let sql = "SELECT id, kind, retention_seconds FROM rooms WHERE id = $1";
         let Some(row) = tx.row(sql, args![log.uuid()]).await? else { return Ok(None) };
         let Some(since) = keep.since(&row, now)? else { return Ok(None) };
-        let sql = "SELECT off, created_at FROM messages WHERE room_id = $1 ORDER BY off LIMIT $2";
-        let rows = tx.rows(sql, args![log.uuid(), BATCH]).await?;
-        let (mut last, mut removed) = (None, 0);
-        for row in &rows {
-            if row.get::<i64>(1)? >= since {
-                break;
-            }
-            last = Some(row.unsigned(0)?);
-            removed += 1;
-        }
-        let Some(trimmed) = last else { return Ok(None) };
-        let revision = tx.remove_up_to(self, log, trimmed).await?;
+        let mut rows = tx.oldest(log).await?;
+        let old = rows.iter().take_while(|row| row.created_at < since).count();
+        rows.truncate(old);
+        let Some(trimmed) = rows.last().map(|row| row.offset) else { return Ok(None) };
+        let revision = tx.remove(self, log, &rows).await?;
         tx.commit().await?;
+        let removed = old as u64;
         Ok(Some(Trimmed { log, removed, trimmed, revision, more: removed == BATCH }))
     }
 }
 
 impl Tx {
-    /// Removes everything of a locked log up to this offset, and gives the log's new revision.
-    pub(super) async fn remove_up_to(
+    /// The first rows of a log, as many as one transaction removes.
+    pub(super) async fn oldest(&mut self, log: LogId) -> Result<Vec<Old>, Error> {
+        let sql = "SELECT off, created_at, CASE WHEN idem IS NULL THEN NULL ELSE sender END \
+            FROM messages WHERE room_id = $1 ORDER BY off LIMIT $2";
+        let old = |row: &Row| {
+            Ok(Old { offset: row.unsigned(0)?, created_at: row.get(1)?, keyed: row.get(2)? })
+        };
+        self.rows(sql, args![log.uuid(), BATCH]).await?.iter().map(old).collect()
+    }
+
+    /// Removes the first rows of a locked log and gives the log's new revision.
+    pub(super) async fn remove(
         &mut self,
         store: &Store,
         log: LogId,
-        last: u64,
+        rows: &[Old],
     ) -> Result<u64, Error> {
-        let sql = "SELECT sender FROM messages \
-            WHERE room_id = $1 AND off <= $2 AND idem IS NOT NULL";
-        let mut senders = BTreeSet::new();
-        for row in self.rows(sql, args![log.uuid(), last]).await? {
-            senders.insert(row.get::<String>(0)?);
-        }
+        let (first, last) = match rows {
+            [] => return Err(Error::Broken("nothing to remove".to_owned())),
+            [first, .., last] => (first.offset, last.offset),
+            [only] => (only.offset, only.offset),
+        };
+        let senders: BTreeSet<_> = rows.iter().filter_map(|row| row.keyed.as_deref()).collect();
         for sender in senders {
-            self.keep_keys(log, (0, last), &sender, store.sender_hash(&sender)).await?;
+            self.keep_keys(log, (first, last), sender, store.sender_hash(sender)).await?;
         }
-        let sql = "DELETE FROM messages WHERE room_id = $1 AND off <= $2";
-        self.execute(sql, args![log.uuid(), last]).await?;
-        let sql = "DELETE FROM reactions WHERE room_id = $1 AND target <= $2";
-        self.execute(sql, args![log.uuid(), last]).await?;
+        // Both ends are named: planners take half a range for a large part of the table.
+        let sql = "DELETE FROM messages WHERE room_id = $1 AND off >= $2 AND off <= $3";
+        self.execute(sql, args![log.uuid(), first, last]).await?;
+        let sql = "DELETE FROM reactions WHERE room_id = $1 AND target >= $2 AND target <= $3";
+        self.execute(sql, args![log.uuid(), first, last]).await?;
         let sql = "UPDATE rooms SET trimmed = $2, revision = revision + 1 \
             WHERE id = $1 RETURNING revision";
         let row = self.row(sql, args![log.uuid(), last]).await?;

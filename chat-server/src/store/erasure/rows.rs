@@ -58,21 +58,22 @@ impl Store {
     ) -> Result<Option<Batch>, Error> {
         let mut tx = self.begin().await?;
         let now = tx.lock(&[log]).await?;
-        // In no order: the index of senders leads to them, and all of them go.
+        // Each in the order of the index that leads to them: without one, planners may read the
+        // whole table for a few rows of somebody who wrote much.
         let sql = "SELECT off, kind, target, payload, idem FROM messages \
-            WHERE room_id = $1 AND sender = $2 LIMIT $3";
+            WHERE room_id = $1 AND sender = $2 ORDER BY idem LIMIT $3";
         let own = tx.rows(sql, args![log.uuid(), person, BATCH]).await?;
         for row in &own {
             tx.erase_event(self, log, person, (row, now)).await?;
         }
         let sql = "SELECT off, payload FROM messages \
-            WHERE subject = $2 AND room_id = $1 LIMIT $3";
+            WHERE subject = $2 AND room_id = $1 ORDER BY off LIMIT $3";
         let about = tx.rows(sql, args![log.uuid(), person, BATCH]).await?;
         for row in &about {
             tx.erase_subject(log, person, row).await?;
         }
         let sql = "SELECT target, emoji FROM reactions \
-            WHERE user_id = $2 AND room_id = $1 LIMIT $3";
+            WHERE user_id = $2 AND room_id = $1 ORDER BY target LIMIT $3";
         let reactions = tx.rows(sql, args![log.uuid(), person, BATCH]).await?;
         for row in &reactions {
             let sql = "DELETE FROM reactions \
