@@ -113,6 +113,8 @@ metric_set! {
         active_users: Gauge = "active_users",
         /// The same as active_users, under the name the production guide gives it.
         active_users_total: Gauge = "active_users_total",
+        /// Whether the database of rooms can be used, 1 or 0.
+        store_up: Gauge = "store_up",
         /// Publications accepted.
         messages: Counter = "chat_messages_total",
         /// Commands received, by method.
@@ -214,6 +216,8 @@ impl Metrics {
         let series = Series::register();
         // Nothing was due, so nothing failed.
         series.delivery_success_rate.set(1.0);
+        // A server whose store is away does not start.
+        series.store_up.set(1.0);
         Self {
             series,
             due: AtomicU64::new(0),
@@ -246,6 +250,11 @@ impl Metrics {
             commit_seconds: self.series.commit_seconds.clone(),
             waiting: self.series.commit_queue.clone(),
         }
+    }
+
+    /// Sets whether the store can be used.
+    pub fn set_store_up(&self, up: bool) {
+        self.series.store_up.set(f64::from(u8::from(up)));
     }
 
     /// Counts publications due to connections: call it once per publication or batch.

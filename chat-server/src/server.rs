@@ -232,6 +232,7 @@ impl Server {
         if tokio::time::timeout(BACKGROUND_GRACE, background.wait()).await.is_err() {
             tracing::warn!(tasks = background.len(), "background tasks did not end in time");
         }
+        services.store.close().await;
         report
     }
 
@@ -239,7 +240,8 @@ impl Server {
     fn introduce(&self) {
         let Addresses { http, connections, metrics, .. } = self.addresses();
         let metrics_at = metrics.map(tracing::field::display);
-        tracing::info!(%http, %connections, metrics = metrics_at, "listening");
+        let store = &self.config.store.target;
+        tracing::info!(%http, %connections, metrics = metrics_at, %store, "listening");
         let mut terminal = std::io::stdout();
         if terminal.is_terminal() {
             let bound = BoundAddrs::new(&self.config, http, connections, metrics);
@@ -259,6 +261,8 @@ impl Server {
         background.spawn(read_marks::tell(services.clone(), over.clone()));
         let upkeep = Upkeep::new(services.store.clone(), self.config.upkeep, trimmed(services));
         background.spawn(upkeep.run(over.clone()));
+        background.spawn(services.store.clone().watch(over.clone()));
+        background.spawn(tell_store_state(services.clone(), over.clone()));
         if let Some(tls) = &self.tls {
             background.spawn(tls.clone().watch(over.clone()));
         }
@@ -294,6 +298,21 @@ async fn count_users(services: Arc<Services>, over: CancellationToken) {
             () = over.cancelled() => return,
             _ = ticks.tick() => {
                 services.metrics.set_active_users(services.registry.active_users());
+            }
+        }
+    }
+}
+
+/// The state of the store becomes a metric.
+async fn tell_store_state(services: Arc<Services>, over: CancellationToken) {
+    let mut state = services.store.monitor().subscribe();
+    loop {
+        tokio::select! {
+            biased;
+            () = over.cancelled() => return,
+            Ok(()) = state.changed() => {
+                let up = *state.borrow_and_update() == store::State::Up;
+                services.metrics.set_store_up(up);
             }
         }
     }

@@ -39,6 +39,7 @@ mod reactions;
 mod retention;
 mod rooms;
 mod sql;
+mod survey;
 
 pub use alter::{Altered, RoomUpdate};
 pub use audit::Audited;
@@ -53,18 +54,19 @@ pub use marks::{Mark, Marked, Reader, Tell, Unread};
 pub use members::{Deed, Member, Settled};
 pub use messages::{Deletion, Edit, Message};
 pub use monitor::{Monitor, State};
-pub use open::{OpenError, Settings, Target};
+pub use open::{Hazards, OpenError, Problem, Settings, Target};
 pub use page::Range;
 pub use plan::Plan;
 pub use reactions::{Reacted, Reaction, Reactions};
 pub use retention::{Keep, Overdue, Trimmed};
 pub use rooms::{Listed, Standing, View};
+pub use survey::{Server, Survey};
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// The database of this process; shared by everything that needs it.
-#[derive(Debug)]
 pub struct Store {
     database: sql::Database,
     monitor: Arc<Monitor>,
@@ -75,10 +77,8 @@ pub struct Store {
     asked: heads::Asked,
 }
 
-impl Store {
-    /// Whether the database can be used, as far as is known.
-    #[must_use]
-    pub fn state(&self) -> State {
-        self.monitor.state()
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("state", &self.state()).finish_non_exhaustive()
     }
 }

@@ -166,6 +166,6 @@ pub(crate) fn percentile(sorted: &[Duration], thousandths: usize) -> f64 {
 }
 
 async fn open(target: Target) -> anyhow::Result<Arc<Store>> {
-    let settings = Settings { target, pool_size: 4, timeout: Duration::from_secs(5) };
+    let settings = Settings { pool_size: 4, ..Settings::new(target) };
     Ok(Store::open(&settings).await?)
 }

@@ -20,6 +20,8 @@ pub struct BoundAddrs {
     pub tls: bool,
     /// Whether one may connect without a token.
     pub anonymous: bool,
+    /// Where rooms are kept.
+    pub store: String,
     /// Where it runs.
     pub environment: Environment,
     /// The service's version.
@@ -43,6 +45,7 @@ impl BoundAddrs {
             metrics,
             tls: config.tls.is_some(),
             anonymous: config.auth.anonymous,
+            store: config.store.target.to_string(),
             environment: config.environment,
             version: config.version.clone(),
             program: program(),
@@ -75,7 +78,7 @@ pub fn render(bound: &BoundAddrs) -> String {
         text.push('\n');
     };
     line(format!("\n  chat-server {} · {}\n", bound.version, bound.environment));
-    line("  store        memory: messages are gone when it stops".to_owned());
+    line(format!("  store        {}", bound.store));
     line("  bus          in-process: one node".to_owned());
     line(format!("  http         {http}://{door}"));
     line(format!("  websocket    {ws}://{connections}/connection/websocket"));
@@ -133,6 +136,7 @@ mod tests {
             metrics: Some("127.0.0.1:9090".parse().unwrap()),
             tls: false,
             anonymous: true,
+            store: "SQLite ./data/veza.db".to_owned(),
             environment: Environment::Development,
             version: "1.2.3".to_owned(),
             program: quoted("/srv/veza/chat-server"),
@@ -144,7 +148,7 @@ mod tests {
         let text = render(&bound());
         for part in [
             "chat-server 1.2.3 · development",
-            "memory",
+            "store        SQLite ./data/veza.db",
             "in-process",
             "http://127.0.0.1:8080/health",
             "ws://127.0.0.1:8081/connection/websocket",

@@ -6,6 +6,7 @@
 //! gets its secret if it has none yet.
 
 mod ports;
+mod store;
 
 use std::fmt::{self, Display};
 use std::time::{Duration, SystemTime};
@@ -89,6 +90,7 @@ pub(super) fn run(source: &Source) -> Ended {
     findings.push(channels(&config));
     findings.push(certificate(&config, SystemTime::now()));
     findings.push(open_files(&config, OpenFiles::current()));
+    findings.extend(store::findings(&config));
     findings.extend(ports::findings(&config));
     findings.push(clock(SystemTime::now()));
     let failed = findings.iter().any(|finding| finding.outcome == Outcome::Fail);

@@ -132,7 +132,7 @@ mod tests {
     async fn lobby() -> (tempfile::TempDir, Arc<Store>, RoomId) {
         let data = tempfile::tempdir().unwrap();
         let target = Target::Sqlite(data.path().join("veza.db"));
-        let settings = Settings { target, pool_size: 1, timeout: Duration::from_secs(5) };
+        let settings = Settings { pool_size: 1, ..Settings::new(target) };
         let store = Store::open(&settings).await.unwrap();
         let name = RoomName::parse("Lobby").unwrap();
         let (by, members) = ("ann".into(), vec!["bob".into()]);

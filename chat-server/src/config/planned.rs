@@ -86,7 +86,7 @@ pub static ENCRYPTION_KEY: Var = Var::new(
     "Encrypts data at rest with AES-256-GCM.",
 )
 .secret()
-.later("nothing is stored yet");
+.later("what is stored is not encrypted");
 
 /// Whether messages are judged.
 pub static MODERATION_ENABLED: Var = Var::new(

@@ -7,6 +7,7 @@ use chassis::config::kind::Kind;
 use secrecy::ExposeSecret;
 
 use super::*;
+use crate::store::Target;
 
 const STRONG: &str = "q8Zr2Xw0Lk4Vn6Bt1Ys9Hd3Gf7Jc5Mp0Ae";
 
@@ -61,7 +62,8 @@ fn the_guides_settings_start_once_its_placeholders_are_replaced() {
     let config = Config::from_source(&guide).unwrap();
     assert!(config.cors.allows("https://app.veza.live") && !config.cors.allows("https://x.live"));
     assert!(!config.auth.anonymous && config.auth.exp_required);
-    for name in ["DATABASE_URL", "REDIS_URL", "TRACING_ENABLED", "MODERATION", "E2E_ENCRYPTION"] {
+    assert!(matches!(config.store.target, Target::Postgres(_)));
+    for name in ["REDIS_URL", "TRACING_ENABLED", "MODERATION", "E2E_ENCRYPTION"] {
         assert!(config.warnings.iter().any(|warning| warning.starts_with(name)), "{name}");
     }
     assert!(!config.warnings.concat().contains("secure_pass"));
@@ -183,6 +185,34 @@ fn development_shares_one_generated_secret_and_a_weak_one_only_warns() {
 
     let weak = Config::load(&Source::from_pairs([("JWT_SECRET", "secret")])).unwrap();
     assert!(weak.warnings[0].starts_with("JWT_SECRET is a value shorter"), "{:?}", weak.warnings);
+}
+
+#[test]
+fn rooms_are_in_a_file_unless_a_url_says_where() {
+    let place = |source: &Source| {
+        let config = Config::from_source(source).unwrap();
+        (config.store.target.to_string(), config.warnings)
+    };
+    let (shown, warnings) = place(&development());
+    assert_eq!(shown, "SQLite ./data/veza.db");
+    assert_eq!(warnings, [""; 0]);
+    let (shown, _) = place(&development().with("DATABASE_URL", "sqlite:/srv/rooms.db"));
+    assert_eq!(shown, "SQLite /srv/rooms.db");
+    let url = "postgres://veza:hunter2@db/veza?connect_timeout=10&sslpassword=hunter2";
+    let (shown, warnings) = place(&development().with("DATABASE_URL", url));
+    assert_eq!(shown, "PostgreSQL db:5432/veza");
+    assert_eq!(warnings.len(), 2);
+    assert!(warnings[0].starts_with("DATABASE_URL: its parameter connect_timeout"), "{warnings:?}");
+    assert!(!warnings.concat().contains("hunter2"));
+    let (_, warnings) = place(&production());
+    assert!(
+        warnings[0].starts_with("rooms are in SQLite (./data/veza.db), on one"),
+        "{warnings:?}"
+    );
+    for bad in ["postgres://veza:hunter2@db:port/veza", "sqlite::memory:", "hunter2"] {
+        let text = refusal(&development().with("DATABASE_URL", bad));
+        assert!(text.starts_with("DATABASE_URL: got ") && !text.contains("hunter2"), "{text}");
+    }
 }
 
 #[test]

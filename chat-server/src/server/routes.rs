@@ -43,7 +43,9 @@ impl Routes {
         let admission = admission.clone();
         let count =
             move || Connections { active: admission.open(), max: admission.connections_max() };
-        let health = health_router(Health::new(&config.telemetry, shutdown, count));
+        let store = services.store.health(config.store.away_max);
+        let health = Health::new(&config.telemetry, shutdown, count).with(store);
+        let health = health_router(health);
         let everything = doors.clone().merge(health);
         Self {
             everything: Requests::new(telemetry, UNMEASURED).around(everything),

@@ -14,12 +14,12 @@ pub(super) mod sqlite;
 use std::collections::HashMap;
 use std::ops::Range;
 
-use sqlx::error::DatabaseError;
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::SqlitePool;
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
+use super::monitor::Need;
 use super::sql::Database;
 use super::{Access, Appended, Conflict, Draft, Error, Missing, Monitor, Outcome, Store};
 use crate::room::{Denied, LogId, MessageId, Role};
@@ -80,12 +80,11 @@ impl Store {
     /// # Errors
     /// When the store cannot be used; nothing was tried then.
     pub async fn append(&self, drafts: &[Draft]) -> Result<Vec<Outcome>, Error> {
-        self.monitor.check()?;
         let deadline = Instant::now() + self.timeout;
         match &self.database {
             Database::Postgres(pool) => {
-                let connection = pool.get().acquire().await;
-                let mut connection = connection.map_err(|error| self.monitor.judge(error))?;
+                let connection = async { pool.get().acquire().await };
+                let mut connection = self.monitor.guard(Need::Write, connection).await?;
                 Ok(self.append_with(Writer::Postgres(&mut connection), drafts, deadline).await)
             }
             Database::Sqlite { writer, .. } => {
@@ -139,29 +138,18 @@ impl Store {
         drafts: &[Draft],
     ) -> Result<Vec<Outcome>, Failed> {
         let batch = Batch::new(drafts, |sender| self.sender_hash(sender));
-        let verdicts = match writer {
-            Writer::Postgres(connection) => postgres::append(connection, &batch).await,
-            Writer::Sqlite(pool) => sqlite::append(pool, &batch).await,
+        let append = async {
+            match writer {
+                Writer::Postgres(connection) => postgres::append(connection, &batch).await,
+                Writer::Sqlite(pool) => sqlite::append(pool, &batch).await,
+            }
         };
-        Ok(batch.outcomes(drafts, &verdicts.map_err(|error| self.judge_append(error))?))
-    }
-
-    fn judge_append(&self, error: sqlx::Error) -> Failed {
-        let code = error.as_database_error().and_then(DatabaseError::code);
-        let cut_off = match &error {
-            sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => true,
-            _ => code.is_some_and(|code| code.starts_with("57P") || code.starts_with("08")),
-        };
-        if cut_off {
-            // That one connection is gone does not say that the database is: whoever reconnects
-            // finds out.
-            return Failed::ForGood(Monitor::unavailable("store_down"));
-        }
-        let refused = matches!(error, sqlx::Error::Database(_));
-        match self.monitor.judge(error) {
-            error @ Error::Unavailable { .. } => Failed::ForGood(error),
-            error if refused => Failed::Undone(error),
-            error => Failed::ForGood(error),
+        match self.monitor.guard(Need::Write, append).await {
+            Ok(verdicts) => Ok(batch.outcomes(drafts, &verdicts)),
+            Err(Error::Database(error)) if matches!(*error, sqlx::Error::Database(_)) => {
+                Err(Failed::Undone(Error::Database(error)))
+            }
+            Err(error) => Err(Failed::ForGood(error)),
         }
     }
 }

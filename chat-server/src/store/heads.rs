@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
+use super::monitor::Need;
 use super::sql::{Database, args};
 use super::{Error, Store};
 use crate::room::LogId;
@@ -90,11 +91,9 @@ impl Store {
     /// # Errors
     /// When the store cannot be asked.
     pub async fn heads(&self, logs: &[LogId]) -> Result<Vec<Head>, Error> {
-        self.monitor.check()?;
         let mut found = HashMap::with_capacity(logs.len());
         for logs in logs.chunks(QUERY_MAX) {
-            let heads = self.query_heads(logs).await;
-            found.extend(heads.map_err(|error| self.monitor.judge(error))?);
+            found.extend(self.monitor.guard(Need::Read, self.query_heads(logs)).await?);
         }
         Ok(logs.iter().map(|log| found.get(log).copied().unwrap_or_default()).collect())
     }

@@ -8,6 +8,7 @@ use sqlx::Row as _;
 use sqlx::postgres::PgPool;
 use sqlx::sqlite::SqlitePool;
 
+use super::monitor::Need;
 use super::sql::{Database, args};
 use super::{Error, Event, Store};
 use crate::protocol::Json;
@@ -61,12 +62,13 @@ impl Store {
     /// # Errors
     /// When the store cannot be asked.
     pub async fn page(&self, log: LogId, range: Range, limit: usize) -> Result<Vec<Event>, Error> {
-        self.monitor.check()?;
-        let events = match &self.database {
-            Database::Postgres(pool) => postgres(&pool.get(), log, range, limit).await,
-            Database::Sqlite { readers, .. } => sqlite(readers, log, range, limit).await,
+        let events = async {
+            match &self.database {
+                Database::Postgres(pool) => postgres(&pool.get(), log, range, limit).await,
+                Database::Sqlite { readers, .. } => sqlite(readers, log, range, limit).await,
+            }
         };
-        events.map_err(|error| self.monitor.judge(error))
+        self.monitor.guard(Need::Read, events).await
     }
 
     /// The life of all offsets: another one means that they were given out anew.

@@ -9,6 +9,7 @@ use sqlx::{AssertSqlSafe, Row as _};
 use uuid::Uuid;
 
 use super::append::sqlite as append;
+use super::monitor::Need;
 use super::sql::Database;
 use super::{Error, Store, heads, page};
 use crate::room::LogId;
@@ -48,8 +49,7 @@ impl Store {
     /// When the store cannot be asked.
     pub async fn plans(&self, log: LogId) -> Result<Vec<Plan>, Error> {
         let middle = self.head(log).await?.offset.cast_signed() / 2;
-        let plans = self.explain(log, middle).await;
-        plans.map_err(|error| self.monitor.judge(error))
+        self.monitor.guard(Need::Read, self.explain(log, middle)).await
     }
 
     async fn explain(&self, log: LogId, middle: i64) -> Result<Vec<Plan>, sqlx::Error> {

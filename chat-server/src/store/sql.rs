@@ -11,6 +11,7 @@ use sqlx::sqlite::{SqliteArguments, SqlitePool, SqliteRow};
 use sqlx::{Decode, Postgres, Row as _, Sqlite, Transaction, Type};
 use uuid::Uuid;
 
+use super::monitor::Need;
 use super::{Error, Monitor, Store};
 use crate::room::LogId;
 
@@ -129,14 +130,15 @@ fn sqlite(sql: &'static str, args: Vec<Value>) -> SqliteQuery {
 impl Store {
     /// Begins a transaction that may write.
     pub(super) async fn begin(&self) -> Result<Tx, Error> {
-        self.monitor.check()?;
-        let begun = match &self.database {
-            Database::Postgres(pool) => pool.get().begin().await.map(Inner::Postgres),
-            Database::Sqlite { writer, .. } => {
-                writer.begin_with("BEGIN IMMEDIATE").await.map(Inner::Sqlite)
+        let begin = async {
+            match &self.database {
+                Database::Postgres(pool) => pool.get().begin().await.map(Inner::Postgres),
+                Database::Sqlite { writer, .. } => {
+                    writer.begin_with("BEGIN IMMEDIATE").await.map(Inner::Sqlite)
+                }
             }
         };
-        let inner = begun.map_err(|error| self.monitor.judge(error))?;
+        let inner = self.monitor.guard(Need::Write, begin).await?;
         Ok(Tx { inner, monitor: self.monitor.clone() })
     }
 
@@ -159,19 +161,20 @@ impl Store {
         sql: &'static str,
         args: Vec<Value>,
     ) -> Result<Vec<Row>, Error> {
-        self.monitor.check()?;
-        let rows = match &self.database {
-            Database::Postgres(pool) => {
-                let pool: PgPool = pool.get();
-                let rows = postgres(sql, args).fetch_all(&pool).await;
-                rows.map(|rows| rows.into_iter().map(Row::Postgres).collect())
-            }
-            Database::Sqlite { readers, .. } => {
-                let rows = sqlite(sql, args).fetch_all(readers).await;
-                rows.map(|rows| rows.into_iter().map(Row::Sqlite).collect())
+        let rows = async {
+            match &self.database {
+                Database::Postgres(pool) => {
+                    let pool: PgPool = pool.get();
+                    let rows = postgres(sql, args).fetch_all(&pool).await;
+                    rows.map(|rows| rows.into_iter().map(Row::Postgres).collect())
+                }
+                Database::Sqlite { readers, .. } => {
+                    let rows = sqlite(sql, args).fetch_all(readers).await;
+                    rows.map(|rows| rows.into_iter().map(Row::Sqlite).collect())
+                }
             }
         };
-        rows.map_err(|error| self.monitor.judge(error))
+        self.monitor.guard(Need::Read, rows).await
     }
 
     /// The only row of one statement that only reads, if there is one.
@@ -195,8 +198,8 @@ impl Tx {
         let ids: Vec<Uuid> = logs.iter().map(|log| log.uuid()).collect();
         let lock = "SELECT id FROM rooms WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE";
         let clock = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
-        let locked = sqlx::query(lock).bind(ids).fetch_all(&mut **tx).await;
-        locked.map_err(|error| self.monitor.judge(error))?;
+        let locked = sqlx::query(lock).bind(ids).fetch_all(&mut **tx);
+        self.monitor.guard(Need::Write, locked).await?;
         let now = self.row(clock, args![]).await?;
         now.ok_or_else(|| Error::Broken("no clock".to_owned()))?.unsigned(0)
     }
@@ -207,17 +210,19 @@ impl Tx {
         sql: &'static str,
         args: Vec<Value>,
     ) -> Result<Vec<Row>, Error> {
-        let rows = match &mut self.inner {
-            Inner::Postgres(tx) => {
-                let rows = postgres(sql, args).fetch_all(&mut **tx).await;
-                rows.map(|rows| rows.into_iter().map(Row::Postgres).collect())
-            }
-            Inner::Sqlite(tx) => {
-                let rows = sqlite(sql, args).fetch_all(&mut **tx).await;
-                rows.map(|rows| rows.into_iter().map(Row::Sqlite).collect())
+        let rows = async {
+            match &mut self.inner {
+                Inner::Postgres(tx) => {
+                    let rows = postgres(sql, args).fetch_all(&mut **tx).await;
+                    rows.map(|rows| rows.into_iter().map(Row::Postgres).collect())
+                }
+                Inner::Sqlite(tx) => {
+                    let rows = sqlite(sql, args).fetch_all(&mut **tx).await;
+                    rows.map(|rows| rows.into_iter().map(Row::Sqlite).collect())
+                }
             }
         };
-        rows.map_err(|error| self.monitor.judge(error))
+        self.monitor.guard(Need::Write, rows).await
     }
 
     /// The only row, if there is one.
@@ -235,26 +240,30 @@ impl Tx {
         sql: &'static str,
         args: Vec<Value>,
     ) -> Result<u64, Error> {
-        let done = match &mut self.inner {
-            Inner::Postgres(tx) => {
-                let done = postgres(sql, args).execute(&mut **tx).await;
-                done.map(|done| done.rows_affected())
-            }
-            Inner::Sqlite(tx) => {
-                let done = sqlite(sql, args).execute(&mut **tx).await;
-                done.map(|done| done.rows_affected())
+        let done = async {
+            match &mut self.inner {
+                Inner::Postgres(tx) => {
+                    let done = postgres(sql, args).execute(&mut **tx).await;
+                    done.map(|done| done.rows_affected())
+                }
+                Inner::Sqlite(tx) => {
+                    let done = sqlite(sql, args).execute(&mut **tx).await;
+                    done.map(|done| done.rows_affected())
+                }
             }
         };
-        done.map_err(|error| self.monitor.judge(error))
+        self.monitor.guard(Need::Write, done).await
     }
 
     /// Makes it durable.
     pub(super) async fn commit(self) -> Result<(), Error> {
-        let done = match self.inner {
-            Inner::Postgres(tx) => tx.commit().await,
-            Inner::Sqlite(tx) => tx.commit().await,
+        let done = async {
+            match self.inner {
+                Inner::Postgres(tx) => tx.commit().await,
+                Inner::Sqlite(tx) => tx.commit().await,
+            }
         };
-        done.map_err(|error| self.monitor.judge(error))
+        self.monitor.guard(Need::Write, done).await
     }
 }
 

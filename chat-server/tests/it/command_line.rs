@@ -167,6 +167,28 @@ fn check_passes_on_free_ports_and_fails_on_a_port_that_is_taken() {
     assert!(text(&output.stdout).contains("FAIL  port"), "{}", text(&output.stdout));
 }
 
+/// What a start says that ends with 1.
+fn complaint(variables: &[(&str, &str)]) -> String {
+    let ports = [("PORT", "0"), ("WS_PORT", "0"), ("PROMETHEUS_PORT", "0"), ("LOG_LEVEL", "off")];
+    let output = run(&[], &[&ports[..], variables].concat());
+    let complaint = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{complaint}");
+    assert_eq!(complaint.lines().count(), 1, "{complaint}");
+    complaint.trim_end().to_owned()
+}
+
+#[test]
+fn a_store_that_cannot_be_opened_ends_with_1_and_one_line() {
+    let port = free_port();
+    let url = format!("postgres://veza:hunter2@127.0.0.1:{port}/veza");
+    let away = complaint(&[("DATABASE_URL", &url)]);
+    let place = format!("chat-server: DATABASE_URL: PostgreSQL 127.0.0.1:{port}/veza: ");
+    assert!(away.starts_with(&place) && away.contains("refused"), "{away}");
+    assert!(!away.contains("hunter2"), "{away}");
+    let none = complaint(&[("DATABASE_URL", "sqlite:/proc/nowhere/rooms.db")]);
+    assert!(none.starts_with("chat-server: SQLite /proc/nowhere/rooms.db: "), "{none}");
+}
+
 #[test]
 fn health_fails_where_nobody_listens() {
     let port = free_port().to_string();

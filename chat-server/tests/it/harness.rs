@@ -11,6 +11,7 @@ mod stores;
 mod stream;
 pub mod vault;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -22,6 +23,7 @@ use chat_server::config::Config;
 use chat_server::control::Control;
 use chat_server::metrics::BUCKETS;
 use chat_server::server::{Addresses, Report, Server};
+use chat_server::store::Target;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -82,6 +84,11 @@ impl Stage {
     /// A server whose configuration was changed in ways no variable allows.
     pub async fn with_config(change: impl FnOnce(&mut Config)) -> Self {
         Self::build(None, &[], change).await
+    }
+
+    /// A server with both.
+    pub async fn arranged(variables: &[(&str, &str)], change: impl FnOnce(&mut Config)) -> Self {
+        Self::build(None, variables, change).await
     }
 
     /// A server with this store.
@@ -149,6 +156,14 @@ impl Stage {
     pub async fn stop(self) -> Report {
         self.shutdown.trigger();
         deadline(self.running).await.unwrap()
+    }
+
+    /// The file of the store, when it is one.
+    pub fn file(&self) -> &Path {
+        match &self.config.store.target {
+            Target::Sqlite(path) => path,
+            Target::Postgres(_) => panic!("the store of this stage is no file"),
+        }
     }
 
     /// How many connections are open, not counting the one that asks.

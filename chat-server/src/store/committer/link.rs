@@ -30,10 +30,6 @@ const IDLE_MAX: Duration = Duration::from_secs(1);
 /// Longest that it may take to answer that.
 const PING_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The call is planned once for all sizes of its arrays, and never compiled: both cost more than
-/// the call.
-const OPTIONS: [(&str, &str); 2] = [("plan_cache_mode", "force_generic_plan"), ("jit", "off")];
-
 /// Where the batches of one committer go.
 #[derive(Debug)]
 pub(super) enum Link {
@@ -56,7 +52,7 @@ impl Link {
             Database::Postgres(pool) => {
                 let options = PgConnectOptions::clone(&pool.get().connect_options());
                 let limit = [("statement_timeout", limit.as_millis().max(1))];
-                let options = options.options(OPTIONS).options(limit);
+                let options = options.options(limit);
                 let connection = Connection { options, current: None, used: Instant::now() };
                 Self::Postgres(Box::new(connection))
             }
@@ -67,13 +63,15 @@ impl Link {
     /// Returns connected, or when the queue is closed. Whatever comes is refused meanwhile.
     pub(super) async fn connect(&mut self, store: &Store, queue: &Queue) {
         let Self::Postgres(connection) = self else { return };
-        let mut pause = PAUSE_MIN;
+        let (mut pause, mut state) = (PAUSE_MIN, store.monitor.subscribe());
         while let Err(error) = connection.connect(store).await {
             queue.away(error);
             tokio::select! {
                 biased;
                 // There is nothing to come back for.
                 () = queue.closed() => return,
+                // Perhaps it is back: whoever found out has tried.
+                Ok(()) = state.changed() => {}
                 () = sleep(pause.mul_f64(rand::random_range(0.5..1.0))) => {}
             }
             pause = PAUSE_MAX.min(pause * 2);
@@ -118,7 +116,7 @@ impl Connection {
             return Ok(());
         }
         let made = timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&self.options)).await;
-        let made = made.map_err(|_elapsed| store.monitor.failed("store_down"))?;
+        let made = made.map_err(|_elapsed| store.monitor.suspect("store_down"))?;
         self.current = Some(made.map_err(|error| store.monitor.judge(error))?);
         self.used = Instant::now();
         Ok(())

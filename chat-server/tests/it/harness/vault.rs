@@ -1,7 +1,6 @@
 //! A store without a server, and the database beneath it: what a test of the store begins with.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use chassis::testing::Schema;
 use chat_server::protocol::Json;
@@ -50,7 +49,7 @@ impl Begin for Vault {
             None => Target::Sqlite(file.clone()),
             Some(schema) => Target::Postgres(schema.url().into()),
         };
-        let settings = Settings { target, pool_size: 4, timeout: Duration::from_secs(5) };
+        let settings = Settings { pool_size: 4, ..Settings::new(target) };
         let store = Store::open(&settings).await.unwrap();
         let raw = match &schema {
             None => {
