@@ -49,6 +49,7 @@ mod shutdown;
 mod shutdown_under_load;
 mod silence;
 mod slow_clients;
+mod store_away;
 mod tls;
 mod tokens;
 mod walkthrough;
