@@ -39,3 +39,21 @@ pub(super) fn read(reader: &mut Reader<'_>) -> upkeep::Config {
         interval: INTERVAL,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chassis::config::Source;
+
+    use crate::config::Config;
+
+    use super::*;
+
+    #[test]
+    fn days_are_days_and_none_is_for_ever() {
+        for (days, keep) in [("0", None), ("3", Some(Duration::from_secs(3 * 86_400)))] {
+            let pairs = [("MESSAGE_RETENTION_DAYS", days)];
+            let config = Config::from_source(&Source::from_pairs(pairs)).unwrap();
+            assert_eq!(config.upkeep.keep.rooms, keep);
+        }
+    }
+}

@@ -21,6 +21,7 @@ mod expiry;
 mod export;
 mod feeds;
 mod forgery;
+mod gone;
 mod harness;
 mod history;
 mod hostile_sockets;
