@@ -10,14 +10,14 @@ use crate::protocol::{ErrorCode, ErrorReply, Json};
 
 /// The fields of one request; unknown ones are ignored.
 #[derive(Debug)]
-pub struct Fields(Map<String, Value>);
+pub(crate) struct Fields(Map<String, Value>);
 
 impl Fields {
     /// The fields of an object; nothing at all is an object without any.
     ///
     /// # Errors
     /// 400 `data` when it is something else.
-    pub fn parse(data: Option<&Json>) -> Result<Self, Refusal> {
+    pub(crate) fn parse(data: Option<&Json>) -> Result<Self, Refusal> {
         let Some(data) = data else { return Ok(Self(Map::new())) };
         match serde_json::from_slice(data.as_bytes()) {
             Ok(Value::Object(fields)) => Ok(Self(fields)),
@@ -29,7 +29,7 @@ impl Fields {
     ///
     /// # Errors
     /// 400 with the field's name.
-    pub fn text(&self, field: &'static str) -> Result<&str, Refusal> {
+    pub(crate) fn text(&self, field: &'static str) -> Result<&str, Refusal> {
         self.maybe_text(field)?.ok_or_else(|| missing(field))
     }
 
@@ -37,7 +37,7 @@ impl Fields {
     ///
     /// # Errors
     /// 400 with the field's name.
-    pub fn maybe_text(&self, field: &'static str) -> Result<Option<&str>, Refusal> {
+    pub(crate) fn maybe_text(&self, field: &'static str) -> Result<Option<&str>, Refusal> {
         match self.0.get(field) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
@@ -49,7 +49,7 @@ impl Fields {
     ///
     /// # Errors
     /// 400 with the field's name.
-    pub fn word<T: FromStr<Err: Display>>(&self, field: &'static str) -> Result<T, Refusal> {
+    pub(crate) fn word<T: FromStr<Err: Display>>(&self, field: &'static str) -> Result<T, Refusal> {
         self.maybe_word(field)?.ok_or_else(|| missing(field))
     }
 
@@ -57,7 +57,7 @@ impl Fields {
     ///
     /// # Errors
     /// 400 with the field's name.
-    pub fn maybe_word<T: FromStr<Err: Display>>(
+    pub(crate) fn maybe_word<T: FromStr<Err: Display>>(
         &self,
         field: &'static str,
     ) -> Result<Option<T>, Refusal> {
@@ -71,7 +71,7 @@ impl Fields {
     ///
     /// # Errors
     /// 400 with the field's name.
-    pub fn maybe_number(&self, field: &'static str) -> Result<Option<u64>, Refusal> {
+    pub(crate) fn maybe_number(&self, field: &'static str) -> Result<Option<u64>, Refusal> {
         const MAX: u64 = 1 << 53;
         match self.0.get(field) {
             None | Some(Value::Null) => Ok(None),
@@ -89,7 +89,7 @@ impl Fields {
     ///
     /// # Errors
     /// 400 with the field's name.
-    pub fn number(&self, field: &'static str) -> Result<u64, Refusal> {
+    pub(crate) fn number(&self, field: &'static str) -> Result<u64, Refusal> {
         self.maybe_number(field)?.ok_or_else(|| missing(field))
     }
 
@@ -97,7 +97,7 @@ impl Fields {
     ///
     /// # Errors
     /// 400 with the field's name.
-    pub fn maybe_flag(&self, field: &'static str) -> Result<Option<bool>, Refusal> {
+    pub(crate) fn maybe_flag(&self, field: &'static str) -> Result<Option<bool>, Refusal> {
         match self.0.get(field) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::Bool(flag)) => Ok(Some(*flag)),
@@ -109,7 +109,7 @@ impl Fields {
     ///
     /// # Errors
     /// 400 with the field's name, 400 `too_many` over `most`.
-    pub fn words<T: FromStr<Err: Display>>(
+    pub(crate) fn words<T: FromStr<Err: Display>>(
         &self,
         field: &'static str,
         most: usize,
@@ -134,13 +134,13 @@ impl Fields {
 
     /// True when the field is there and says `null`, for those in which that means something.
     #[must_use]
-    pub fn is_null(&self, field: &str) -> bool {
+    pub(crate) fn is_null(&self, field: &str) -> bool {
         self.0.get(field).is_some_and(Value::is_null)
     }
 
     /// True when the field is there at all.
     #[must_use]
-    pub fn has(&self, field: &str) -> bool {
+    pub(crate) fn has(&self, field: &str) -> bool {
         self.0.get(field).is_some_and(|value| !value.is_null())
     }
 }

@@ -39,7 +39,7 @@ pub struct Repair {
 
 /// What a comparison found besides what it repaired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found {
+pub(super) enum Found {
     /// Nothing.
     Order,
     /// The offsets have a new life: nobody's position counts any more.

@@ -70,7 +70,7 @@ impl Store {
     /// # Errors
     /// When the store cannot be written.
     pub async fn begin_epoch(&self) -> Result<(), Error> {
-        let epoch = uuid::Uuid::new_v4().simple().to_string();
+        let epoch = Uuid::new_v4().simple().to_string();
         let epoch = epoch.as_bytes().get(..8).unwrap_or_default();
         let mut tx = self.begin().await?;
         tx.execute("UPDATE meta SET value = $1 WHERE key = 'epoch'", args![epoch]).await?;
