@@ -177,7 +177,8 @@ on_both_stores! {
                 // The ban was first, or the join was, and then she was put out.
                 Some(reason) => assert_eq!((reason, events.len()), ("banned", 1), "{reply}"),
                 None => {
-                    assert_eq!((events[0]["change"].as_str(), events.len()), (Some("joined"), 2))
+                    let first = events[0]["change"].as_str();
+                    assert_eq!((first, events.len()), (Some("joined"), 2));
                 }
             }
             assert_eq!(events.last().unwrap(), &event("eve", "banned"));
