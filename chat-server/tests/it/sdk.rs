@@ -5,6 +5,7 @@
 //! here is one program against one server of its own; a failure lists the checks that failed.
 //! The SDKs come from `ops/dev/clients.sh`; without them the tests fail and say so.
 
+mod outage;
 mod program;
 mod stage;
 
@@ -58,6 +59,22 @@ async fn node_client_over_tls() {
 async fn python_client_over_tls() {
     let program = Program::python("protobuf").themes(&["connecting", "history", "recovery"]);
     run_on(Stage::start_tls().await, program).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn node_client_while_the_store_does_not_answer() {
+    for format in ["json", "protobuf"] {
+        let program = Program::node("websocket", format).themes(&["outage"]);
+        run_on(Stage::start_with_outages().await, program).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn python_client_while_the_store_does_not_answer() {
+    for format in ["json", "protobuf"] {
+        let program = Program::python(format).themes(&["outage"]);
+        run_on(Stage::start_with_outages().await, program).await;
+    }
 }
 
 async fn run(program: Program) {

@@ -13,6 +13,7 @@ use chat_server::protocol::{DisconnectCode, Json, UnsubscribeCode};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::outage::Outage;
 use crate::harness::{self, SECRET, unix};
 
 /// The ways to the server that checks cut. Each belongs to one theme, so that themes may run
@@ -39,6 +40,7 @@ pub(super) struct Stage {
     passing: harness::Stage,
     proxies: Vec<(&'static str, FaultProxy)>,
     tls: Option<(SelfSigned, tempfile::TempDir)>,
+    outage: Option<Outage>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -84,6 +86,10 @@ enum Act {
         proxy: String,
     },
     Stop,
+    /// The store of the server everyone uses does not answer, and
+    Hold,
+    /// does again.
+    Release,
 }
 
 /// The claims of a token; times are seconds from now.
@@ -110,29 +116,36 @@ enum Key {
 
 impl Stage {
     pub(super) async fn start() -> Self {
-        Self::with(None).await
+        Self::with(None, None).await
+    }
+
+    /// A server whose store does not answer when asked not to.
+    pub(super) async fn start_with_outages() -> Self {
+        Self::with(None, Some(Outage::prepare().await)).await
     }
 
     /// Servers that speak TLS alone.
     pub(super) async fn start_tls() -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
-        Self::with(Some((self_signed(folder.path()), folder))).await
+        Self::with(Some((self_signed(folder.path()), folder)), None).await
     }
 
-    async fn with(tls: Option<(SelfSigned, tempfile::TempDir)>) -> Self {
+    async fn with(tls: Option<(SelfSigned, tempfile::TempDir)>, outage: Option<Outage>) -> Self {
         let mut variables = VARIABLES.to_vec();
         if let Some((files, _)) = &tls {
             variables.push(("TLS_CERT_FILE", text(&files.cert)));
             variables.push(("TLS_KEY_FILE", text(&files.key)));
         }
-        let server = harness::Stage::with(&variables).await;
+        let database = outage.iter().map(|outage| ("DATABASE_URL", outage.url()));
+        let everyone: Vec<_> = variables.iter().copied().chain(database).collect();
+        let server = harness::Stage::with(&everyone).await;
         let strict = harness::Stage::with(&[&variables[..], &STRICT].concat()).await;
         let passing = harness::Stage::with(&variables).await;
         let mut proxies = Vec::new();
         for name in PROXIES {
             proxies.push((name, FaultProxy::start(server.addresses.connections).await));
         }
-        Self { server, strict, passing, proxies, tls }
+        Self { server, strict, passing, proxies, tls, outage }
     }
 
     /// What clients must trust, where they need TLS.
@@ -171,6 +184,8 @@ impl Stage {
                 }
                 return Ok(Value::Null);
             }
+            Act::Hold => return self.outage()?.begin().await.map(done).map_err(words),
+            Act::Release => return self.outage()?.end().await.map(done).map_err(words),
             Act::Stop => {
                 self.passing.shutdown.trigger();
                 return Ok(Value::Null);
@@ -213,6 +228,10 @@ impl Stage {
         Ok(Value::Null)
     }
 
+    fn outage(&self) -> Result<&Outage, String> {
+        self.outage.as_ref().ok_or_else(|| "this store always answers".to_owned())
+    }
+
     fn proxy(&self, name: &str) -> Result<&FaultProxy, String> {
         let found = self.proxies.iter().find(|(known, _)| *known == name);
         found.map(|(_, proxy)| proxy).ok_or_else(|| format!("no proxy {name:?}"))
@@ -242,6 +261,15 @@ impl Wish {
 
 fn hour() -> i64 {
     3600
+}
+
+/// What a program is given that asked for nothing but a deed.
+const fn done((): ()) -> Value {
+    Value::Null
+}
+
+fn words(error: impl std::fmt::Display) -> String {
+    error.to_string()
 }
 
 fn text(path: &Path) -> &str {
