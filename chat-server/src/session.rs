@@ -168,10 +168,7 @@ impl Session {
             Event::Inbound(inbound) => self.on_inbound(inbound).await,
             Event::Directive(directive) => self.on_directive(directive).await,
             Event::Due(due) => self.on_due(due),
-            Event::CatchUp => {
-                self.catch_up().await;
-                None
-            }
+            Event::CatchUp => self.catch_up().await,
         }
     }
 

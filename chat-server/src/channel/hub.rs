@@ -150,14 +150,15 @@ impl Hub {
         }
     }
 
-    /// The channels with a log that somebody listens to.
+    /// The channels with a log that know where it stands: those that somebody listens to, and those
+    /// of which something is kept.
     #[must_use]
-    pub fn logs_with_members(&self) -> Vec<Arc<Channel>> {
+    pub fn logs(&self) -> Vec<Arc<Channel>> {
         let mut logs = Vec::new();
         for part in &self.parts {
             let part = part.lock();
             let live = part.values().filter(|channel| channel.log().is_some());
-            logs.extend(live.filter(|channel| channel.has_members()).cloned());
+            logs.extend(live.filter(|channel| channel.is_based()).cloned());
         }
         logs
     }

@@ -82,9 +82,9 @@ impl Order {
         Some(arrival)
     }
 
-    /// The last offset that passed, when something waits for what comes after it.
-    pub(super) fn stuck_behind(&self) -> Option<u64> {
-        self.last.filter(|_| !self.waiting.is_empty())
+    /// The newest offset that has come, when it waits for others before it.
+    pub(super) fn waits_for(&self) -> Option<u64> {
+        self.last.and_then(|_| self.waiting.keys().next_back().copied())
     }
 }
 
@@ -117,9 +117,9 @@ mod tests {
         let mut order = Order::default();
         assert!(order.base(4));
         assert_eq!(pass(&mut order, 6), [0; 0]);
-        assert_eq!(order.stuck_behind(), Some(4));
+        assert_eq!(order.waits_for(), Some(6));
         assert_eq!(pass(&mut order, 5), [5, 6]);
-        assert_eq!(order.stuck_behind(), None);
+        assert_eq!(order.waits_for(), None);
         assert_eq!(order.arrive(arrival(5)), Turn::Known);
     }
 

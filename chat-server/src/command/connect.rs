@@ -13,6 +13,7 @@ use crate::outbound::Format;
 use crate::protocol::{
     ClientInfo, Connect, ConnectResult, DisconnectCode, ErrorCode, ErrorReply, Json,
 };
+use crate::room::say::ERASED;
 use crate::session::registry::Registered;
 
 /// A client that is let in.
@@ -95,6 +96,10 @@ async fn identify(services: &Services, request: &Connect) -> Result<Claims, Refu
     if claims.user.is_none() && !services.anonymous {
         let error = ErrorReply::new(ErrorCode::Unauthorized).with_field("token");
         return Err(error.with_reason("token_required").into());
+    }
+    if claims.user.as_ref().is_some_and(|user| user.as_str() == ERASED) {
+        // Nobody is called what stands in the place of those who are erased.
+        return Err(DisconnectCode::InvalidToken.into());
     }
     if claims.channel.is_some() {
         // A token for one channel opens nothing else.

@@ -189,7 +189,7 @@ async fn far_behind(
         return Ok(from_memory(subscription, member, None));
     }
     let mut publications: Vec<_> = page.iter().map(store::Event::publication).collect();
-    publications.truncate(page_len(&publications).max(1));
+    publications.truncate(page_len(&publications));
     let last = publications.last().map_or(offset, |last| last.offset);
     let start = Start::CatchUp(last);
     Ok(Missed { publications, recovered: true, top: last, start })
@@ -226,5 +226,7 @@ fn page_len(publications: &[Publication]) -> usize {
         bytes += publication.data.len() + ENVELOPE_BYTES;
         bytes <= PAGE_BYTES_MAX
     };
-    publications.iter().take(PAGE_PUBLICATIONS_MAX).take_while(fits).count()
+    let fitting = publications.iter().take(PAGE_PUBLICATIONS_MAX).take_while(fits).count();
+    // One that is larger than a page is a page: the position told is that of the last one.
+    fitting.max(publications.len().min(1))
 }

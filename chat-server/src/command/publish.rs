@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chassis::delivery::Class;
 use serde::Deserialize;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::post::{append, draft};
 use super::subscribe::{denied, unknown_room};
@@ -12,7 +13,7 @@ use super::{Caller, Refusal, Services, unix_millis};
 use crate::channel::Place;
 use crate::protocol::{ErrorCode, ErrorReply, Json, Position, Publication, PublishResult};
 use crate::room::{Act, RoomId};
-use crate::store::Appended;
+use crate::store::{Appended, Conflict};
 
 /// How long a publisher waits when histories are full: some of them age meanwhile.
 const FULL_RETRY_MS: u64 = 5_000;
@@ -79,9 +80,21 @@ async fn say(
     room: RoomId,
     data: &Json,
 ) -> Result<PublishResult, Refusal> {
-    let draft = draft(services, caller, room, data).await.map_err(unknown_room)?;
-    let Appended { offset, id, duplicate, .. } = append(services, draft).await?;
-    services.metrics.series.messages.increment(1);
+    let said = match draft(services, caller, room, data).await.map_err(unknown_room) {
+        Ok(draft) => append(services, draft).await,
+        Err(refusal) => Err(refusal),
+    };
+    let Appended { offset, id, duplicate, .. } = match said {
+        Ok(appended) => appended,
+        // What was said once was said, whatever its author may no longer do.
+        Err(refusal) => match said_before(services, caller, room, data, &refusal).await {
+            Some(appended) => appended,
+            None => return Err(refusal),
+        },
+    };
+    if !duplicate {
+        services.metrics.series.messages.increment(1);
+    }
     Ok(PublishResult {
         offset,
         epoch: services.hub.log_epoch(),
@@ -89,6 +102,36 @@ async fn say(
         duplicate,
         status: Some("accepted"),
     })
+}
+
+/// What became of the same `idem` before, when it was not the store that refused.
+async fn said_before(
+    services: &Services,
+    caller: Caller<'_>,
+    room: RoomId,
+    data: &Json,
+    refusal: &Refusal,
+) -> Option<Appended> {
+    let Refusal::Error(error) = refusal else { return None };
+    let by_state = [
+        ErrorCode::PermissionDenied,
+        ErrorCode::Muted,
+        ErrorCode::NotFound,
+        ErrorCode::SlowMode,
+        ErrorCode::Conflict,
+    ];
+    let reused = error.reason == Some(Conflict::IdemReused.reason());
+    if reused || !by_state.contains(&error.code) || caller.info.user.is_empty() {
+        return None;
+    }
+    let fields: Idem = serde_json::from_slice(data.as_bytes()).ok()?;
+    let before = services.store.said_before(room, &caller.info.user, fields.idem).await;
+    before.inspect_err(|error| tracing::debug!(%error, "a key could not be looked up")).ok()?
+}
+
+#[derive(Deserialize)]
+struct Idem {
+    idem: Uuid,
 }
 
 #[derive(Deserialize)]

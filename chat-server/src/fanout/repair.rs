@@ -4,6 +4,7 @@
 //! logs that somebody listens to are compared every five seconds, and as soon as the store is back
 //! after it was away. Whatever it reads is delivered like any other arrival, in order and once.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +36,17 @@ pub struct Repair {
     hub: Arc<Hub>,
     store: Arc<Store>,
     missing: mpsc::Receiver<Arc<Channel>>,
+    /// What may still come by itself, in the order of the times when it is fetched.
+    awaited: VecDeque<Awaited>,
+}
+
+/// Something that a channel misses.
+#[derive(Debug)]
+struct Awaited {
+    channel: Arc<Channel>,
+    /// It is fetched up to here.
+    upto: u64,
+    due: Instant,
 }
 
 /// What a comparison found besides what it repaired.
@@ -52,7 +64,7 @@ impl Repair {
         store: Arc<Store>,
         missing: mpsc::Receiver<Arc<Channel>>,
     ) -> Self {
-        Self { hub, store, missing }
+        Self { hub, store, missing, awaited: VecDeque::new() }
     }
 
     /// Repairs until `stop`; `begin_again` is called when nobody's position counts any more.
@@ -64,12 +76,7 @@ impl Repair {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                Some(channel) = self.missing.recv() => {
-                    tokio::time::sleep(PATIENCE).await;
-                    if let Some(last) = channel.stuck_behind() {
-                        report(self.fetch(&channel, last).await);
-                    }
-                }
+                // The comparison first: gaps that never end must not keep it from its turn.
                 _ = ticks.tick() => {
                     let down = self.store.state() != State::Up;
                     let back = std::mem::replace(&mut was_down, down) && !down;
@@ -83,17 +90,31 @@ impl Repair {
                         Err(error) => report(Err(error)),
                     }
                 }
+                () = due(self.awaited.front()) => {
+                    if let Some(Awaited { channel, upto, .. }) = self.awaited.pop_front() {
+                        report(self.fetch(&channel, upto).await);
+                    }
+                }
+                Some(channel) = self.missing.recv() => {
+                    if let Some(upto) = channel.waits_for() {
+                        self.await_missing(channel, upto);
+                    }
+                }
             }
         }
     }
 
+    fn await_missing(&mut self, channel: Arc<Channel>, upto: u64) {
+        self.awaited.push_back(Awaited { channel, upto, due: Instant::now() + PATIENCE });
+    }
+
     /// Compares where the store and the channels stand.
-    async fn compare(&self) -> Result<Found, store::Error> {
+    async fn compare(&mut self) -> Result<Found, store::Error> {
         if self.hub.begin_log_epoch(&self.store.epoch().await?.into()) {
             tracing::warn!("the offsets of all logs have a new life");
             return Ok(Found::NewEpoch);
         }
-        let channels = self.hub.logs_with_members();
+        let channels = self.hub.logs();
         for channels in channels.chunks(HEADS_MAX) {
             // Before the store is asked: what it says is not older than this.
             let tops: Vec<u64> = channels.iter().map(|channel| channel.top().offset).collect();
@@ -111,29 +132,41 @@ impl Repair {
                     return Ok(if began { Found::NewEpoch } else { Found::Order });
                 }
                 if head.offset > channel.top().offset {
-                    self.fetch(channel, top).await?;
+                    // It may be committed and not told yet.
+                    self.await_missing(channel.clone(), head.offset);
                 }
             }
         }
         Ok(Found::Order)
     }
 
-    /// Delivers everything behind `last`.
-    async fn fetch(&self, channel: &Channel, mut last: u64) -> Result<(), store::Error> {
+    /// Delivers what did not come by itself, up to an offset that is in the store.
+    async fn fetch(&self, channel: &Channel, upto: u64) -> Result<(), store::Error> {
         let Some(log) = channel.log() else { return Ok(()) };
-        loop {
+        let mut last = channel.top().offset;
+        if last >= upto {
+            return Ok(());
+        }
+        while last < upto {
             let events = self.store.page(log, Range::After(last), PAGE).await?;
-            let Some(newest) = events.last() else {
-                // Changes to what is kept came with events that were missed.
-                channel.forget();
-                return Ok(());
-            };
+            let Some(newest) = events.last() else { break };
             last = newest.offset;
             tracing::debug!(channel = %channel.name(), events = events.len(), "repaired");
             for event in events {
                 channel.deliver(event.publication(), Vec::new(), None);
             }
         }
+        // Changes to what is kept may have come with events that were missed.
+        channel.forget();
+        Ok(())
+    }
+}
+
+/// Ends when the first of those that are awaited is; never, when nothing is.
+async fn due(first: Option<&Awaited>) {
+    match first {
+        Some(first) => tokio::time::sleep_until(first.due).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -8,11 +8,13 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::{Session, UNREAD_REPLIES_MAX};
-use crate::channel::Channel;
+use super::end::End;
+use super::{MadeBy, Session, UNREAD_REPLIES_MAX};
+use crate::channel::{Channel, Recovery};
 use crate::command::{PAGE_PUBLICATIONS_MAX, log_between};
+use crate::fanout::within;
 use crate::outbound::Batch;
-use crate::protocol::UnsubscribeCode;
+use crate::protocol::{DisconnectCode, Position, UnsubscribeCode};
 use crate::store::Range;
 
 /// So much behind the log, a client is let in: what comes meanwhile is held.
@@ -38,17 +40,22 @@ impl Session {
     }
 
     /// Sends the next page.
-    pub(super) async fn catch_up(&mut self) {
-        let Some(sub) = self.subs.behind() else { return };
-        let Some(after) = sub.catch_up.take() else { return };
+    pub(super) async fn catch_up(&mut self) -> Option<End> {
+        let sub = self.subs.behind()?;
+        let (after, made_by) = (sub.catch_up.take()?, sub.made_by);
         let channel = sub.subscription.channel().clone();
         let step = self.send_page(&channel, after).await;
         match step {
             Step::On(after) => self.continue_behind(&channel, Some(after)),
             Step::In => {}
             // It comes back with the position it has reached.
-            Step::Lost => self.unsubscribe(channel.name(), UnsubscribeCode::InsufficientState),
+            Step::Lost if made_by == MadeBy::Client => {
+                self.unsubscribe(channel.name(), UnsubscribeCode::InsufficientState);
+            }
+            // What the server subscribed a client to comes back with its connection alone.
+            Step::Lost => return Some(End::Disconnect(DisconnectCode::InsufficientState)),
         }
+        None
     }
 
     fn continue_behind(&mut self, channel: &Channel, after: Option<u64>) {
@@ -62,7 +69,7 @@ impl Session {
         let mut batch = Batch::new(self.format);
         if channel.top().offset.saturating_sub(after) > LEFT_MAX {
             let page = self.services.store.page(log, Range::After(after), PAGE_PUBLICATIONS_MAX);
-            let Ok(events) = page.await else { return Step::Lost };
+            let Ok(events) = within(page).await else { return Step::Lost };
             let whole = events.iter().zip(after + 1..).all(|(event, next)| event.offset == next);
             let Some(last) = events.last().filter(|_| whole) else { return Step::Lost };
             let publications: Vec<_> =
@@ -73,7 +80,16 @@ impl Session {
         let Some(sub) = self.subs.get_mut(channel.name()) else { return Step::In };
         sub.subscription.attach(&self.member);
         let top = channel.top().offset.max(after);
-        match log_between(&self.services, log, after, top).await {
+        let (offset, epoch) = (after, channel.epoch().clone());
+        // From memory if it can be: what is held meanwhile is little.
+        let left = match channel.recover(Some(&Position { offset, epoch })) {
+            (_, Recovery::Recovered(mut left)) => {
+                left.retain(|publication| publication.offset <= top);
+                Ok(Some(left))
+            }
+            _ => log_between(&self.services, log, after, top).await,
+        };
+        match left {
             Ok(Some(publications)) => {
                 self.send_missed(channel.name(), &publications, &mut batch);
                 if let Some(sub) = self.subs.get_mut(channel.name()) {

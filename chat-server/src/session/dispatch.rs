@@ -31,6 +31,9 @@ const UNREAD_LOOK: Duration = Duration::from_millis(250);
 /// Every command is answered within four seconds: SDKs give up after five.
 const COMMAND_TIMEOUT: Duration = Duration::from_millis(3800);
 
+/// Typing is stale before it is known who is typing: other commands do not wait for that.
+const TYPING_TIMEOUT: Duration = Duration::from_millis(500);
+
 /// Refused commands a second that are still answered; and the burst of them: SDKs that subscribe
 /// to everything they should not must not be cut for it.
 const ERRORS_PER_SECOND: u32 = 100;
@@ -140,8 +143,8 @@ impl Session {
             Request::Publish { channel, data } => {
                 let caller = caller(&self.identity, &self.subs)?;
                 self.services.count_publish(caller.info, &mut self.publishes)?;
-                let result =
-                    command::publish(&self.services, caller, &Post { channel, data }).await?;
+                let post = Post { channel, data };
+                let result = in_time(command::publish(&self.services, caller, &post)).await?;
                 Ok(Some(ReplyBody::Publish(result)))
             }
             other => {
@@ -197,7 +200,9 @@ impl Session {
             Request::Ping => ReplyBody::Ping,
             Request::Send { data } => {
                 if let Some(data) = data {
-                    command::typing(services, caller, &data).await;
+                    // Nobody waits for it, and the next command must not.
+                    let typing = command::typing(services, caller, &data);
+                    let _late = tokio::time::timeout(TYPING_TIMEOUT, typing).await;
                 }
                 return Ok(None);
             }
@@ -278,7 +283,9 @@ impl Session {
     /// when others were put out.
     async fn check_again(&mut self, channel: &str) {
         let Some(identity) = &self.identity else { return };
-        if !command::may_stay(&self.services, &identity.info, channel).await {
+        let may_stay = command::may_stay(&self.services, &identity.info, channel);
+        // Without an answer of the store, what it said a moment ago stands.
+        if !tokio::time::timeout(COMMAND_TIMEOUT, may_stay).await.unwrap_or(true) {
             self.unsubscribe(channel, UnsubscribeCode::Server);
         }
     }
@@ -307,7 +314,7 @@ impl Session {
             return Ok(());
         }
         let client = Entering { member: &self.member, format: self.format, info: &identity.info };
-        let entered = command::enter_for_server(&self.services, client, &name, None).await;
+        let entered = in_time(command::enter_for_server(&self.services, client, &name, None)).await;
         let Ok(entered) = entered else {
             tracing::warn!(
                 reason = "no such channel, or no store",

@@ -8,15 +8,44 @@
 
 use aws_lc_rs::hmac;
 
-use super::sql::{Tx, args};
-use super::{Error, Store};
-use crate::room::LogId;
+use uuid::Uuid;
+
+use super::sql::{Row, Tx, args};
+use super::{Appended, Error, Store};
+use crate::room::{LogId, MessageId, RoomId};
 
 impl Store {
     /// The sender as `publish_keys` has them: HMAC-SHA256 under the secret of the database.
     pub(super) fn sender_hash(&self, sender: &str) -> Vec<u8> {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &self.secret);
         hmac::sign(&key, sender.as_bytes()).as_ref().to_vec()
+    }
+
+    /// Where a person's message with this key is, or was before it was removed.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    pub async fn said_before(
+        &self,
+        room: RoomId,
+        sender: &str,
+        idem: Uuid,
+    ) -> Result<Option<Appended>, Error> {
+        let sql = "SELECT off, id, created_at FROM messages \
+            WHERE room_id = $1 AND sender = $2 AND idem = $3";
+        let row = match self.read_one(sql, args![room.uuid(), sender, idem]).await? {
+            Some(row) => Some(row),
+            None => {
+                let sql = "SELECT off, id, CAST(0 AS bigint) FROM publish_keys \
+                    WHERE room_id = $1 AND sender_hash = $2 AND idem = $3";
+                self.read_one(sql, args![room.uuid(), self.sender_hash(sender), idem]).await?
+            }
+        };
+        let appended = |row: Row| {
+            let (offset, id) = (row.unsigned(0)?, MessageId::from_uuid(row.get(1)?));
+            Ok(Appended { offset, id, time_ms: row.get(2)?, duplicate: true })
+        };
+        row.map(appended).transpose()
     }
 }
 

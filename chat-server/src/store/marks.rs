@@ -79,13 +79,16 @@ macro_rules! since {
     };
 }
 
-/// At most so many messages of others behind `s.since`, for the reader `$1`. The order keeps
-/// PostgreSQL from reading the whole room through another index.
+/// At most so many messages of others behind `s.since`, for the reader `$1`, among the first 5000
+/// events there: one's own, and edits and reactions, are passed over, and passing over has to end
+/// too. The order keeps PostgreSQL from reading the whole room through another index.
 macro_rules! unread {
     ($limit:literal) => {
         concat!(
-            "(SELECT count(*) FROM (SELECT 1 FROM messages u WHERE u.room_id = s.room_id \
-            AND u.off > s.since AND u.kind = 1 AND u.deleted_at IS NULL AND u.sender <> $1 \
+            "(SELECT count(*) FROM (SELECT 1 FROM \
+            (SELECT u.off, u.kind, u.deleted_at, u.sender FROM messages u \
+                WHERE u.room_id = s.room_id AND u.off > s.since ORDER BY u.off LIMIT 5000) u \
+            WHERE u.kind = 1 AND u.deleted_at IS NULL AND u.sender <> $1 \
             ORDER BY u.off LIMIT ",
             $limit,
             ") c)"

@@ -17,8 +17,11 @@ use super::{Error, Store};
 use crate::command::unix_millis;
 use crate::room::{Kind, LogId};
 
-/// Events that one transaction removes: a few milliseconds.
-const BATCH: u64 = 500;
+/// Events that one transaction removes: some ten milliseconds, when each is by somebody else.
+const BATCH: u64 = 100;
+
+/// Reactions that one statement removes.
+const REACTIONS_BATCH: u64 = 2000;
 
 /// Logs that are looked at by one statement.
 const PAGE: u64 = 500;
@@ -99,6 +102,9 @@ impl Store {
     /// # Errors
     /// When the store cannot be written; then nothing was removed.
     pub async fn trim(&self, log: LogId, keep: &Keep) -> Result<Option<Trimmed>, Error> {
+        if !self.remove_reactions(log, keep).await? {
+            return Ok(None);
+        }
         let mut tx = self.begin().await?;
         let now = tx.lock(&[log]).await?;
         let sql = "SELECT id, kind, retention_seconds FROM rooms WHERE id = $1";
@@ -112,6 +118,36 @@ impl Store {
         tx.commit().await?;
         let removed = old as u64;
         Ok(Some(Trimmed { log, removed, trimmed, revision, more: removed == BATCH }))
+    }
+}
+
+impl Store {
+    /// Removes the reactions to what the next batch removes, without the lock of the log: there may
+    /// be thousands to one message. False when there is nothing to remove.
+    async fn remove_reactions(&self, log: LogId, keep: &Keep) -> Result<bool, Error> {
+        let sql = "SELECT id, kind, retention_seconds FROM rooms WHERE id = $1";
+        let Some(row) = self.read_one(sql, args![log.uuid()]).await? else { return Ok(false) };
+        let Some(since) = keep.since(&row, unix_millis())? else { return Ok(false) };
+        let sql = "SELECT off, created_at FROM messages WHERE room_id = $1 ORDER BY off LIMIT $2";
+        let rows = self.read(sql, args![log.uuid(), BATCH]).await?;
+        let mut last = 0;
+        for row in &rows {
+            if row.get::<i64>(1)? >= since {
+                break;
+            }
+            last = row.unsigned(0)?;
+        }
+        loop {
+            let mut tx = self.begin().await?;
+            let sql = "DELETE FROM reactions WHERE (room_id, target, user_id, emoji) IN \
+                (SELECT room_id, target, user_id, emoji FROM reactions \
+                WHERE room_id = $1 AND target <= $2 ORDER BY target, user_id, emoji LIMIT $3)";
+            let removed = tx.execute(sql, args![log.uuid(), last, REACTIONS_BATCH]).await?;
+            tx.commit().await?;
+            if removed < REACTIONS_BATCH {
+                return Ok(last > 0);
+            }
+        }
     }
 }
 

@@ -152,7 +152,12 @@ impl Store {
             Database::Sqlite { readers, .. } => readers.begin().await.map(Inner::Sqlite),
         };
         let inner = begun.map_err(|error| self.monitor.judge(error))?;
-        Ok(Tx { inner, monitor: self.monitor.clone() })
+        let mut tx = Tx { inner, monitor: self.monitor.clone() };
+        if matches!(tx.inner, Inner::Postgres(_)) {
+            // Whoever reads what is exported may take a break.
+            tx.execute("SET LOCAL idle_in_transaction_session_timeout = 0", args![]).await?;
+        }
+        Ok(tx)
     }
 
     /// Every row of one statement that only reads, outside of any transaction.

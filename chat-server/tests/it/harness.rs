@@ -145,7 +145,7 @@ impl Stage {
 
     async fn run(config: Config, kept: Arc<Kept>) -> Self {
         let telemetry = Handles::detached(&config.telemetry, BUCKETS).unwrap();
-        let server = Server::bind(config.clone(), telemetry.clone()).await.unwrap();
+        let server = Box::pin(Server::bind(config.clone(), telemetry.clone())).await.unwrap();
         let (addresses, control) = (server.addresses(), server.control());
         let shutdown = server.shutdown();
         let running = TaskTracker::new().spawn(server.run());

@@ -71,7 +71,7 @@ impl Channel {
         accepted: Option<Instant>,
     ) -> Delivery {
         let mut state = self.state.lock();
-        let stuck = state.order.stuck_behind().is_some();
+        let stuck = state.order.waits_for().is_some();
         match state.order.arrive(Arrival { publication, amends }) {
             Turn::Now(arrival) => {
                 self.pass(&mut state, arrival, accepted);
@@ -83,16 +83,10 @@ impl Channel {
         Delivery::Done
     }
 
-    /// The last offset that was delivered, when later ones wait for what comes after it.
+    /// The newest offset that has come, when it waits for others before it.
     #[must_use]
-    pub fn stuck_behind(&self) -> Option<u64> {
-        self.state.lock().order.stuck_behind()
-    }
-
-    /// True when somebody listens.
-    #[must_use]
-    pub fn has_members(&self) -> bool {
-        self.state.lock().members.iter().flatten().any(|&members| members > 0)
+    pub fn waits_for(&self) -> Option<u64> {
+        self.state.lock().order.waits_for()
     }
 
     /// Forgets what is kept: the store has it, perhaps in other words.

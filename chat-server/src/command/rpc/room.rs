@@ -194,6 +194,9 @@ async fn members(call: &Call<'_>) -> Result<Json, Refusal> {
     let list = format!("members/{room}");
     let cursor::Part { after, limit } = cursor::part(&call.fields, &list)?;
     let after = after.unwrap_or_default();
+    if !after.is_empty() && after.parse::<UserId>().is_err() {
+        return Err(cursor::refused());
+    }
     let members = within(call.services.store.members(room, &after, limit + 1)).await?;
     let (members, next) = cursor::page(&list, limit, members, |member| member.user.clone());
     let now = unix_millis();
