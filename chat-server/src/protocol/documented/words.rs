@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 const FOLDERS: [&str; 6] = ["channel", "command", "protocol", "room", "session", "store"];
 
 /// What a reason stands behind.
-const BEFORE: [&str; 9] = [
+const BEFORE: [&str; 12] = [
     "with_reason(",
     "denied(",
     "not_available(",
@@ -20,6 +20,9 @@ const BEFORE: [&str; 9] = [
     "too_fast(wait,",
     "reason:",
     "what:",
+    "Down(",
+    "Suspect(",
+    "Busy(",
     "ErrorCode::",
 ];
 
