@@ -49,7 +49,7 @@ pub struct Stage {
     pub shutdown: Shutdown,
     pub telemetry: Handles,
     running: JoinHandle<Report>,
-    config: Config,
+    config: Box<Config>,
     kept: Arc<Kept>,
 }
 
@@ -109,12 +109,12 @@ impl Stage {
     pub async fn restart(self) -> Self {
         self.shutdown.trigger();
         deadline(self.running).await.unwrap();
-        Self::run(self.config, self.kept).await
+        Self::run(*self.config, self.kept).await
     }
 
     /// A second server on the same store; they know of each other only through it.
     pub async fn twin(&self) -> Self {
-        Self::run(self.config.clone(), self.kept.clone()).await
+        Self::run(Config::clone(&self.config), self.kept.clone()).await
     }
 
     async fn build(
@@ -149,6 +149,7 @@ impl Stage {
         let (addresses, control) = (server.addresses(), server.control());
         let shutdown = server.shutdown();
         let running = TaskTracker::new().spawn(server.run());
+        let config = Box::new(config);
         Self { addresses, control, shutdown, telemetry, running, config, kept }
     }
 
