@@ -11,18 +11,19 @@ use std::path::{Path, PathBuf};
 const FOLDERS: [&str; 6] = ["channel", "command", "protocol", "room", "session", "store"];
 
 /// What a reason stands behind.
-const BEFORE: [&str; 12] = [
+const BEFORE: [&str; 13] = [
     "with_reason(",
     "denied(",
     "not_available(",
     "unavailable(",
     "failed(",
+    "suspect(",
+    "Busy(",
+    "Down(",
+    "Suspect(",
     "too_fast(wait,",
     "reason:",
     "what:",
-    "Down(",
-    "Suspect(",
-    "Busy(",
     "ErrorCode::",
 ];
 
