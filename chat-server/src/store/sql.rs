@@ -143,19 +143,22 @@ impl Store {
     }
 
     /// Begins a transaction that only reads, and sees the database as it is at its first statement
-    /// whatever is committed meanwhile; nobody waits for it.
+    /// whatever is committed meanwhile; nobody waits for it, so it may rest as long as it likes.
     pub(super) async fn begin_snapshot(&self) -> Result<Tx, Error> {
         const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-        self.monitor.check()?;
-        let begun = match &self.database {
-            Database::Postgres(pool) => pool.get().begin_with(SNAPSHOT).await.map(Inner::Postgres),
-            Database::Sqlite { readers, .. } => readers.begin().await.map(Inner::Sqlite),
+        const MAY_REST: &str = "SET LOCAL idle_in_transaction_session_timeout = 0";
+        let begin = async {
+            match &self.database {
+                Database::Postgres(pool) => {
+                    pool.get().begin_with(SNAPSHOT).await.map(Inner::Postgres)
+                }
+                Database::Sqlite { readers, .. } => readers.begin().await.map(Inner::Sqlite),
+            }
         };
-        let inner = begun.map_err(|error| self.monitor.judge(error))?;
+        let inner = self.monitor.guard(Need::Read, begin).await?;
         let mut tx = Tx { inner, monitor: self.monitor.clone() };
         if matches!(tx.inner, Inner::Postgres(_)) {
-            // Whoever reads what is exported may take a break.
-            tx.execute("SET LOCAL idle_in_transaction_session_timeout = 0", args![]).await?;
+            tx.execute(MAY_REST, args![]).await?;
         }
         Ok(tx)
     }

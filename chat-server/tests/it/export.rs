@@ -3,16 +3,18 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use chat_server::room::{FOR_EVER, Role, RoomId};
-use chat_server::store::{Edit, Target};
+use chat_server::store::{Edit, Settings, Store, Target};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use crate::erasure::life::{body, create, deed, message, say};
 use crate::harness::vault::Vault;
-use crate::harness::{SECRET, on_both_stores};
+use crate::harness::{Backend, Begin, SECRET, eventually, on_both_stores};
 
 /// The program on the data of a test.
 fn program(vault: &Vault, arguments: &[&str]) -> Command {
@@ -173,6 +175,31 @@ on_both_stores! {
         assert_ne!(before, after);
         assert_eq!(said, format!("the epoch was {before} and is {after}\n"));
     }
+}
+
+/// PostgreSQL ends a transaction in which nothing happens; a snapshot is let alone, for whoever
+/// reads the export may be slow.
+#[tokio::test]
+async fn a_snapshot_outlasts_a_transaction_that_rests_too_long() {
+    let vault = Vault::on(Backend::Postgres).await;
+    let room = room_with(&vault, 10).await;
+    let Target::Postgres(url) = &vault.settings.target else { panic!("it is PostgreSQL") };
+    let timeout = Duration::from_millis(200);
+    let settings = Settings { timeout, ..vault.settings.clone() };
+    let mut snapshot = Store::open(&settings).await.unwrap().snapshot(room).await.unwrap();
+    assert_eq!(snapshot.room().await.unwrap().head, 12);
+    let mut other = PgConnection::connect(url.expose_secret()).await.unwrap();
+    let limit = "SET idle_in_transaction_session_timeout = 200";
+    sqlx::query(limit).execute(&mut other).await.unwrap();
+    sqlx::query("BEGIN").execute(&mut other).await.unwrap();
+    let pid = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut other).await;
+    let pid: i32 = pid.unwrap();
+    let still_there = format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {pid}");
+    eventually("the other transaction is ended", async || {
+        vault.numbers(still_there.clone()).await == [0]
+    })
+    .await;
+    assert_eq!(snapshot.events(0).await.unwrap().len(), 12);
 }
 
 #[test]
