@@ -13,13 +13,14 @@ use chat_server::store::{
 };
 use parking_lot::Mutex;
 use rand::seq::{IndexedRandom, SliceRandom};
+use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::harness::vault::{Vault, draft};
-use crate::harness::{Backend, Begin, on_both_stores};
+use crate::harness::{Backend, Begin, Stage, on_both_stores};
 
 const PEOPLE: [&str; 3] = ["ana", "bo", "cy"];
 
@@ -148,6 +149,25 @@ on_both_stores! {
         let appended = deadline(node.insist(&stuck)).await;
         assert_eq!((appended.offset, appended.id), (2, stuck.id));
         assert_eq!(vault.offsets(room.log()).await, [1, 2]);
+    }
+
+    async fn commits_are_counted(stage: Stage) {
+        let mut ana = stage.connect("ana").await;
+        let room = ana.create("public", &[]).await;
+        for number in 1..=3 {
+            let message = json!({ "type": "message", "body": format!("{number}") });
+            ana.publish(&room.channel, message).await;
+        }
+        // One after the other, each is a transaction of its own.
+        let text = stage.telemetry.render();
+        for line in [
+            "chat_commit_batch_size_count 3",
+            "chat_commit_batch_size_sum 3",
+            "chat_commit_seconds_count 3",
+            "chat_commit_queue 0",
+        ] {
+            assert!(text.lines().any(|known| known == line), "no {line} in\n{text}");
+        }
     }
 
     async fn a_publisher_that_panics_stops_nobody(vault: Vault) {
