@@ -207,7 +207,16 @@ async fn open_sqlite(
         let timeout = settings.timeout.min(BUSY_TIMEOUT_MAX);
         SqlitePoolOptions::new().max_connections(connections).acquire_timeout(timeout)
     };
-    let writer = pool(1).connect_with(options.clone()).await?;
+    // SQLite ends a transaction by itself when the disk is full; the driver then believes that it
+    // goes on, and every other one would fail. Such a connection is not used again. Asked behind a
+    // ping, for a rollback may be on its way.
+    let writer = pool(1).after_release(|connection, _| {
+        Box::pin(async move {
+            connection.ping().await?;
+            Ok(!connection.is_in_transaction())
+        })
+    });
+    let writer = writer.connect_with(options.clone()).await?;
     let migrated = migrate::apply(&mut *writer.acquire().await?, files).await?;
     drop(lock);
     // With nothing to migrate nothing was written yet.
