@@ -129,7 +129,7 @@ impl Person {
             tokio::select! {
                 messages = talk.link.messages() => {
                     for message in messages? {
-                        self.hear(talk, &message);
+                        self.hear(talk, &message)?;
                     }
                 }
                 _ = self.world.heads.changed() => {}
@@ -180,8 +180,13 @@ impl Person {
         Ok(())
     }
 
-    fn hear(&mut self, talk: &mut Talk, message: &Value) {
+    fn hear(&mut self, talk: &mut Talk, message: &Value) -> Result<(), Gone> {
         let asked = message["id"].as_u64().and_then(|id| talk.asked.remove(&id));
+        let is_greeting = matches!(asked, Some(Asked::Connect | Asked::Subscribe(_)));
+        if is_greeting && message["error"]["temporary"] == true {
+            // The server has just started and everyone is here: it comes again, as SDKs do.
+            return Err(Gone);
+        }
         match asked {
             None => self.hear_push(&message["push"]),
             Some(Asked::Connect) => assert!(message["connect"].is_object(), "{message}"),
@@ -191,6 +196,7 @@ impl Person {
             }
             Some(Asked::Publish(number)) => self.hear_answer(talk, number, message),
         }
+        Ok(())
     }
 
     fn hear_push(&mut self, push: &Value) {
