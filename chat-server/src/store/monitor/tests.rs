@@ -1,8 +1,17 @@
-//! The state as calls and the probe change it, without a database.
+//! The state as calls and the probe change it, and what the probe does to connections.
 
 use std::io;
 
+use chassis::postgres::Pool;
+use chassis::testing::{Schema, deadline};
+use sqlx::Connection as _;
+use sqlx::postgres::PgConnection;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
 use super::*;
+use crate::store::sql::{Database, args};
+use crate::store::{Settings, Target};
 
 const AWAY_MAX: Duration = Duration::from_secs(10);
 
@@ -101,4 +110,84 @@ async fn an_error_of_a_statement_says_nothing_of_the_store() {
     let outcome = monitor.guard(Need::Write, wrong).await;
     assert!(matches!(outcome, Err(Error::Database(_))), "{outcome:?}");
     assert_eq!(monitor.state(), State::Up);
+}
+
+/// A store with connections, and its probe.
+struct Watched {
+    store: Arc<Store>,
+    /// What its connections are called, and nobody else's.
+    application: String,
+    schema: Schema,
+    _stop: DropGuard,
+}
+
+impl Watched {
+    /// Four connections are open, and idle.
+    async fn start() -> Self {
+        let schema = Schema::create().await;
+        let application = format!("probe-{}", uuid::Uuid::new_v4());
+        let url = format!("{}&application_name={application}", schema.url());
+        let store = Store::open(&Settings::new(Target::Postgres(url.into()))).await.unwrap();
+        let stop = CancellationToken::new();
+        TaskTracker::new().spawn(store.clone().watch(stop.clone()));
+        let watched = Self { store, application, schema, _stop: stop.drop_guard() };
+        let pool = watched.pool().get();
+        let mut four = Vec::new();
+        while four.len() < 4 {
+            four.push(deadline(pool.acquire()).await.unwrap());
+        }
+        drop(four);
+        watched.until(|pool| pool.get().num_idle() == 4).await;
+        watched
+    }
+
+    fn pool(&self) -> &Pool {
+        let Database::Postgres(pool) = &self.store.database else { unreachable!("it is one") };
+        pool
+    }
+
+    async fn until(&self, holds: impl Fn(&Pool) -> bool) {
+        let wait = async {
+            while !holds(self.pool()) {
+                tokio::task::yield_now().await;
+            }
+        };
+        deadline(wait).await;
+    }
+
+    /// A transaction that nothing is the matter with.
+    async fn works(&self) {
+        let mut tx = self.store.begin().await.unwrap();
+        tx.execute("DELETE FROM meta WHERE key = $1", args!["nothing"]).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(self.store.state(), State::Up);
+    }
+}
+
+#[tokio::test]
+async fn one_lost_connection_renews_all_of_them_and_the_store_stays_up() {
+    let watched = Watched::start().await;
+    assert_eq!(reason::<()>(Err(watched.store.monitor.judge(lost()))), "store_down");
+    watched.until(|pool| pool.get().size() == 0).await;
+    watched.works().await;
+    assert_eq!(watched.pool().get().size(), 1);
+}
+
+#[tokio::test]
+async fn connections_that_died_while_nobody_used_them_cost_nobody_a_call() {
+    let watched = Watched::start().await;
+    let mut other = PgConnection::connect(watched.schema.url()).await.unwrap();
+    // The probe has one as well, as soon as it has looked once.
+    let count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1";
+    let five = async { while count_of(&mut other, count, &watched.application).await != 5 {} };
+    deadline(five).await;
+    let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+        WHERE application_name = $1";
+    assert_eq!(count_of(&mut other, end, &watched.application).await, 5);
+    watched.until(|pool| pool.get().size() == 0).await;
+    watched.works().await;
+}
+
+async fn count_of(connection: &mut PgConnection, sql: &'static str, application: &str) -> i64 {
+    sqlx::query_scalar(sql).bind(application).fetch_one(connection).await.unwrap()
 }
