@@ -75,12 +75,17 @@ on_both_stores! {
         age(&vault, room.log(), 1, 1200, 11).await;
         let before = vault.store.head(room.log()).await.unwrap();
         let batches = trim(&vault, room.log()).await;
-        let removed: Vec<_> = batches.iter().map(|batch| (batch.removed, batch.trimmed)).collect();
-        assert_eq!(removed, [(500, 500), (500, 1000), (200, 1200)]);
+        let mut gone = 0;
+        for batch in &batches {
+            gone += batch.removed;
+            assert_eq!(batch.trimmed, gone, "from the first one on, without a hole");
+            assert!(batch.removed <= 500, "short enough for whoever waits");
+        }
+        assert!(gone == 1200 && batches.len() > 2);
         assert_eq!(vault.offsets(room.log()).await, [1201, 1202, 1203]);
         let Head { offset, trimmed, revision } = vault.store.head(room.log()).await.unwrap();
         assert_eq!((offset, trimmed), (1203, 1200));
-        assert_eq!(revision, batches[2].revision);
+        assert_eq!(revision, batches.last().unwrap().revision);
         assert!(revision > before.revision);
     }
 
