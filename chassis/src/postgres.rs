@@ -5,7 +5,7 @@
 //! that is lost, a server that only reads) calls [`Pool::renew`], and everyone gets connections
 //! opened from then on. Nobody waits for the old ones: they go when their last user does.
 //!
-//! What every connection of the pool is set to stands in [`settings`]. Secrets stay in here: no
+//! What every connection of the pool is set to stands in `settings`. Secrets stay in here: no
 //! error, debug form or log line of this module has them.
 
 mod failure;
