@@ -6,6 +6,7 @@
 //! way on. Nothing sleeps: a test awaits a condition under a [`deadline`].
 
 mod certificate;
+mod database_error;
 mod fault_proxy;
 mod issuer;
 mod postgres;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 pub use self::certificate::{SelfSigned, client_config, self_signed};
+pub use self::database_error::database_error;
 pub use self::fault_proxy::{Direction, FaultProxy};
 pub use self::issuer::{Issuer, jwks};
 pub use self::postgres::Postgres;

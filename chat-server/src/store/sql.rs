@@ -34,6 +34,8 @@ pub(super) enum Database {
 pub(super) struct Tx {
     inner: Inner,
     monitor: Arc<Monitor>,
+    /// What it was begun for.
+    need: Need,
 }
 
 #[derive(Debug)]
@@ -139,7 +141,7 @@ impl Store {
             }
         };
         let inner = self.monitor.guard(Need::Write, begin).await?;
-        Ok(Tx { inner, monitor: self.monitor.clone() })
+        Ok(Tx { inner, monitor: self.monitor.clone(), need: Need::Write })
     }
 
     /// Begins a transaction that only reads, and sees the database as it is at its first statement
@@ -156,7 +158,7 @@ impl Store {
             }
         };
         let inner = self.monitor.guard(Need::Read, begin).await?;
-        let mut tx = Tx { inner, monitor: self.monitor.clone() };
+        let mut tx = Tx { inner, monitor: self.monitor.clone(), need: Need::Read };
         if matches!(tx.inner, Inner::Postgres(_)) {
             tx.execute(MAY_REST, args![]).await?;
         }
@@ -207,7 +209,7 @@ impl Tx {
         let lock = "SELECT id FROM rooms WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE";
         let clock = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
         let locked = sqlx::query(lock).bind(ids).fetch_all(&mut **tx);
-        self.monitor.guard(Need::Write, locked).await?;
+        self.monitor.guard(self.need, locked).await?;
         let now = self.row(clock, args![]).await?;
         now.ok_or_else(|| Error::Broken("no clock".to_owned()))?.unsigned(0)
     }
@@ -230,7 +232,7 @@ impl Tx {
                 }
             }
         };
-        self.monitor.guard(Need::Write, rows).await
+        self.monitor.guard(self.need, rows).await
     }
 
     /// The only row, if there is one.
@@ -260,7 +262,7 @@ impl Tx {
                 }
             }
         };
-        self.monitor.guard(Need::Write, done).await
+        self.monitor.guard(self.need, done).await
     }
 
     /// Makes it durable.
@@ -271,7 +273,7 @@ impl Tx {
                 Inner::Sqlite(tx) => tx.commit().await,
             }
         };
-        self.monitor.guard(Need::Write, done).await
+        self.monitor.guard(self.need, done).await
     }
 }
 

@@ -72,51 +72,12 @@ fn sqlite(code: u32) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use std::borrow::Cow;
-    use std::error::Error as StdError;
-    use std::{fmt, io};
+    use std::io;
 
-    use sqlx::error::{DatabaseError, ErrorKind};
+    use chassis::testing::database_error;
 
     use super::Verdict::{Busy, Down, Statement, Suspect};
     use super::*;
-
-    #[derive(Debug)]
-    struct Coded(&'static str);
-
-    impl fmt::Display for Coded {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str(self.0)
-        }
-    }
-
-    impl StdError for Coded {}
-
-    impl DatabaseError for Coded {
-        fn message(&self) -> &str {
-            self.0
-        }
-
-        fn code(&self) -> Option<Cow<'_, str>> {
-            Some(self.0.into())
-        }
-
-        fn as_error(&self) -> &(dyn StdError + Send + Sync + 'static) {
-            self
-        }
-
-        fn as_error_mut(&mut self) -> &mut (dyn StdError + Send + Sync + 'static) {
-            self
-        }
-
-        fn into_error(self: Box<Self>) -> Box<dyn StdError + Send + Sync + 'static> {
-            self
-        }
-
-        fn kind(&self) -> ErrorKind {
-            ErrorKind::Other
-        }
-    }
 
     #[test]
     fn every_code_of_postgresql_gets_its_reason() {
@@ -136,7 +97,7 @@ mod tests {
             ("23505", Statement),
             ("42P01", Statement),
         ] {
-            assert_eq!(verdict(&Error::Database(Box::new(Coded(code)))), wanted, "{code}");
+            assert_eq!(verdict(&database_error(code)), wanted, "{code}");
         }
     }
 
@@ -158,7 +119,7 @@ mod tests {
             ("2067", Statement),
             ("1555", Statement),
         ] {
-            assert_eq!(verdict(&Error::Database(Box::new(Coded(code)))), wanted, "{code}");
+            assert_eq!(verdict(&database_error(code)), wanted, "{code}");
         }
     }
 
