@@ -184,12 +184,13 @@ async fn a_snapshot_outlasts_a_transaction_that_rests_too_long() {
     let vault = Vault::on(Backend::Postgres).await;
     let room = room_with(&vault, 10).await;
     let Target::Postgres(url) = &vault.settings.target else { panic!("it is PostgreSQL") };
-    let timeout = Duration::from_millis(200);
+    // Long enough to log in on a machine that has other things to do.
+    let timeout = Duration::from_secs(1);
     let settings = Settings { timeout, ..vault.settings.clone() };
     let mut snapshot = Store::open(&settings).await.unwrap().snapshot(room).await.unwrap();
     assert_eq!(snapshot.room().await.unwrap().head, 12);
     let mut other = PgConnection::connect(url.expose_secret()).await.unwrap();
-    let limit = "SET idle_in_transaction_session_timeout = 200";
+    let limit = "SET idle_in_transaction_session_timeout = 1000";
     sqlx::query(limit).execute(&mut other).await.unwrap();
     sqlx::query("BEGIN").execute(&mut other).await.unwrap();
     let pid = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut other).await;
