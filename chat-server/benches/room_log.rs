@@ -26,6 +26,9 @@ const MESSAGES: u64 = 1_000_000;
 const OTHERS: usize = 10;
 const OTHER_MESSAGES: u64 = 10_000;
 
+/// Rooms with nothing in them.
+const EMPTY: usize = 5000;
+
 /// Rows of one statement that fills.
 const CHUNK: u64 = 100_000;
 
@@ -73,6 +76,7 @@ async fn run() -> anyhow::Result<()> {
 async fn measure(bed: &Bed) -> anyhow::Result<usize> {
     println!("\n## {} ({})\n", bed.name, bed.ensure_durable().await?);
     let rooms = bed.rooms(OTHERS + 1, PEOPLE).await?;
+    crowd(bed).await?;
     let begun = Instant::now();
     for (place, room) in rooms.iter().enumerate() {
         let (messages, salt) = if place == 0 { (MESSAGES, 0) } else { (OTHER_MESSAGES, place) };
@@ -80,7 +84,7 @@ async fn measure(bed: &Bed) -> anyhow::Result<usize> {
     }
     let analyze = match &bed.raw {
         // What autovacuum does by itself after a while.
-        Raw::Postgres(_) => "VACUUM ANALYZE messages",
+        Raw::Postgres(_) => "VACUUM ANALYZE rooms, messages",
         Raw::Sqlite(_) => "PRAGMA wal_checkpoint(TRUNCATE)",
     };
     bed.run(analyze.to_owned()).await?;
@@ -101,6 +105,18 @@ async fn measure(bed: &Bed) -> anyhow::Result<usize> {
     }
     missed += row("append, one alone", append(bed, rooms[0]).await?);
     Ok(missed)
+}
+
+/// Makes rooms in which nobody has said anything.
+async fn crowd(bed: &Bed) -> anyhow::Result<()> {
+    let select = match &bed.raw {
+        Raw::Postgres(_) => format!("gen_random_uuid(), 1, 0 FROM generate_series(1, {EMPTY})"),
+        Raw::Sqlite(_) => format!(
+            "randomblob(16), 1, 0 FROM (WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL \
+                 SELECT n + 1 FROM s WHERE n < {EMPTY}) SELECT n FROM s)"
+        ),
+    };
+    bed.run(format!("INSERT INTO rooms (id, kind, created_at) SELECT {select}")).await
 }
 
 /// Writes messages as they would stand there, without going through the store.

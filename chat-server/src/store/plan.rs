@@ -66,7 +66,7 @@ impl Store {
                     let steps = lines(query.bind(i64::MAX).fetch_all(&pool).await?)?;
                     plans.push(Plan { name, steps });
                 }
-                let logs: Vec<Uuid> = (0..100).map(|_| Uuid::new_v4()).collect();
+                let logs: Vec<Uuid> = (0..16).map(|_| Uuid::new_v4()).collect();
                 let query = sqlx::query(AssertSqlSafe(format!("EXPLAIN {}", heads::POSTGRES)));
                 let steps = lines(query.bind(logs).fetch_all(&pool).await?)?;
                 plans.push(Plan { name: "heads", steps });
