@@ -92,7 +92,9 @@ async fn kill_and_check(backend: Backend) {
         records
     };
     let records = timeout(TIME_MAX, everything).await;
-    let records = records.unwrap_or_else(|_| panic!("not done, KILL_SEED={seed}"));
+    let records = records.unwrap_or_else(|_| {
+        panic!("{} acknowledged after {TIME_MAX:?}, KILL_SEED={seed}", *world.acknowledged.borrow())
+    });
     println!("said and seen after {:?}", begun.elapsed());
     check(&mut stage, &rooms, records, seed).await;
 }

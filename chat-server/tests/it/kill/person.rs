@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use uuid::Uuid;
 
 use super::link::{Gone, Link};
@@ -16,6 +16,9 @@ use crate::harness::token;
 
 /// Messages that wait for their answer at once: enough that a kill always meets some.
 const WINDOW: usize = 8;
+
+/// Between two attempts to connect where nobody says that there is a new server.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// What all clients share.
 #[derive(Debug, Clone)]
@@ -99,7 +102,8 @@ impl Person {
                         return self.record;
                     }
                 }
-                Err(Gone) => self.world.up.changed().await.unwrap(),
+                // Between two servers, or one that had too much to do to shake hands.
+                Err(Gone) => drop(timeout(RETRY, self.world.up.changed()).await),
             }
         }
     }
