@@ -28,10 +28,16 @@ const SQLITE: [(&str, &str); 7] = [
     ("append: rows", append::ROWS),
 ];
 
-/// What stands for a table that is read by an index or not at all: arrays, and parts of the
-/// statement.
-const HARMLESS: [&str; 5] =
-    ["Index Scan", "Index Only Scan", "Function Scan", "Subquery Scan", "VIRTUAL TABLE"];
+/// What stands for a table that is read by an index (a bitmap is made by one) or not at all: arrays,
+/// and parts of the statement.
+const HARMLESS: [&str; 6] = [
+    "Index Scan",
+    "Index Only Scan",
+    "Bitmap Heap Scan",
+    "Function Scan",
+    "Subquery Scan",
+    "VIRTUAL TABLE",
+];
 
 /// The plan of a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
