@@ -9,7 +9,6 @@ use tokio::time::Instant;
 
 use crate::channel::{ChannelName, Full, InvalidName, Place};
 use crate::command::Services;
-use crate::fanout::within;
 use crate::protocol::{DisconnectCode, Json, Position, Publication, UnsubscribeCode};
 use crate::room::{LogId, MessageId};
 use crate::session::registry::Directive;
@@ -67,7 +66,7 @@ impl Control {
                     access: Access::Server,
                     accepted: Instant::now(),
                 };
-                let Appended { offset, .. } = within(self.services.committer.append(draft)).await?;
+                let Appended { offset, .. } = self.services.committer.append(draft).await?;
                 return Ok(Position { offset, epoch: hub.log_epoch() });
             }
             _ => {}

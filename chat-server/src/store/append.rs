@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::monitor::Need;
 use super::sql::Database;
-use super::{Access, Appended, Conflict, Draft, Error, Missing, Monitor, Outcome, Store};
+use super::{Access, Appended, Conflict, Draft, Error, Missing, Outcome, Store};
 use crate::room::{Denied, LogId, MessageId, Role};
 
 /// The channel of a person's feed begins with it.
@@ -110,7 +110,7 @@ impl Store {
         while let Some(part) = parts.pop() {
             let tried = self.try_together(&mut writer, &drafts[part.clone()]);
             let tried = timeout_at(deadline, tried).await;
-            let too_late = |_elapsed| Err(Failed::ForGood(Monitor::unavailable("store_timeout")));
+            let too_late = |_elapsed| Err(Failed::ForGood(Error::late()));
             match tried.unwrap_or_else(too_late) {
                 Ok(done) => outcomes.extend(done),
                 Err(Failed::ForGood(error)) => {

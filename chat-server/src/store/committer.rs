@@ -38,9 +38,6 @@ const BATCH_TIMEOUT: Duration = Duration::from_secs(3);
 /// within four.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(3500);
 
-/// When to try again after that: the message may be there by then.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
-
 /// Batches that are committed and not published yet: publishing is quicker than a commit, so more
 /// than one waits only when threads are short.
 const TOLD_MAX: usize = 4;
@@ -108,8 +105,8 @@ impl Committer {
         let answer = self.queue.push(draft, Instant::now())?;
         match timeout(ANSWER_TIMEOUT, answer).await {
             Ok(Ok(outcome)) => outcome,
-            Ok(Err(_writer_is_gone)) => Err(unavailable("store_down")),
-            Err(_elapsed) => Err(unavailable("store_timeout")),
+            Ok(Err(_writer_is_gone)) => Err(Error::unavailable("store_down")),
+            Err(_elapsed) => Err(Error::late()),
         }
     }
 
@@ -164,7 +161,7 @@ async fn write(store: Arc<Store>, queue: Arc<Queue>, meters: Meters, done: mpsc:
         let outcomes = match link.writer() {
             Some(writer) => store.append_with(writer, &drafts, begun + limit).await,
             // The store is away, or was when the queue was closed.
-            None => vec![Err(unavailable("store_down")); drafts.len()],
+            None => vec![Err(Error::unavailable("store_down")); drafts.len()],
         };
         let took = begun.elapsed();
         meters.batch_size.record(drafts.len() as f64);
@@ -211,8 +208,4 @@ fn written(drafts: Vec<Draft>, outcomes: &[Outcome]) -> Vec<Published> {
         Some(Published { log, channel, event, amends: Vec::new(), accepted })
     });
     written.collect()
-}
-
-const fn unavailable(reason: &'static str) -> Error {
-    Error::Unavailable { reason, retry_after: RETRY_AFTER }
 }

@@ -50,14 +50,20 @@ pub enum Error {
     Database(Arc<sqlx::Error>),
 }
 
-/// When to try again after an answer that did not come: it may have been done meanwhile.
-const LATE_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// When to try again: the probe has looked again by then, and what was not answered in time may
+/// have been done.
+pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 impl Error {
+    /// The store cannot be used now, for one of the reasons of [`Error::Unavailable`].
+    pub(super) const fn unavailable(reason: &'static str) -> Self {
+        Self::Unavailable { reason, retry_after: RETRY_AFTER }
+    }
+
     /// The store did not answer in time.
     #[must_use]
     pub const fn late() -> Self {
-        Self::Unavailable { reason: "store_timeout", retry_after: LATE_RETRY_AFTER }
+        Self::unavailable("store_timeout")
     }
 }
 

@@ -19,9 +19,6 @@ use tokio::time::{Instant, sleep};
 use super::{Error, Store};
 use verdict::{Verdict, verdict};
 
-/// When a client may try again while the database is away: about when the probe has looked again.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
-
 /// The longest anybody waits for one call: a command is answered within four seconds.
 const PATIENCE_MAX: Duration = Duration::from_secs(3);
 
@@ -78,7 +75,7 @@ impl State {
         match self {
             Self::Up => None,
             Self::Down { reason, .. } if need == Need::Read && READABLE.contains(&reason) => None,
-            Self::Down { reason, .. } => Some(Monitor::unavailable(reason)),
+            Self::Down { reason, .. } => Some(Error::unavailable(reason)),
         }
     }
 }
@@ -128,7 +125,7 @@ impl Monitor {
             done = call => done.map_err(|error| self.judge(error)),
             // The sender lives in here: there is always a state.
             Ok(down) = state.wait_for(|state| state.refusal(need).is_some()) => {
-                Err(down.refusal(need).unwrap_or(Self::unavailable("store_down")))
+                Err(down.refusal(need).unwrap_or(Error::unavailable("store_down")))
             }
             () = sleep(self.patience) => {
                 Err(self.suspect("store_timeout"))
@@ -150,7 +147,7 @@ impl Monitor {
             }
             Verdict::Busy(reason) => {
                 tracing::debug!(%error, reason, "the store is busy");
-                Self::unavailable(reason)
+                Error::unavailable(reason)
             }
             Verdict::Statement => Error::Database(Arc::new(error)),
         }
@@ -159,7 +156,7 @@ impl Monitor {
     /// Perhaps nothing can be written: the probe looks at once.
     pub(super) fn suspect(&self, reason: &'static str) -> Error {
         self.suspicion.notify_one();
-        Self::unavailable(reason)
+        Error::unavailable(reason)
     }
 
     /// Nothing can be written.
@@ -174,7 +171,7 @@ impl Monitor {
             *state = State::Down { since, reason };
             true
         });
-        Self::unavailable(reason)
+        Error::unavailable(reason)
     }
 
     /// The probe wrote.
@@ -185,10 +182,6 @@ impl Monitor {
             *state = State::Up;
             true
         });
-    }
-
-    pub(super) const fn unavailable(reason: &'static str) -> Error {
-        Error::Unavailable { reason, retry_after: RETRY_AFTER }
     }
 }
 

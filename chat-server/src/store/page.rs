@@ -49,9 +49,10 @@ pub enum Range {
     Before(u64),
 }
 
-/// The numbers of a query.
+/// A query and its numbers.
 #[derive(Debug, Clone, Copy)]
 struct Bounds {
+    sql: &'static str,
     offset: i64,
     limit: i64,
 }
@@ -83,9 +84,14 @@ impl Store {
 }
 
 impl Bounds {
-    fn new(range: Range, limit: usize) -> Self {
-        let (Range::After(offset) | Range::Before(offset)) = range;
+    /// `after` is the query for one direction, `before` for the other.
+    fn new(range: Range, limit: usize, after: &'static str, before: &'static str) -> Self {
+        let (sql, offset) = match range {
+            Range::After(offset) => (after, offset),
+            Range::Before(offset) => (before, offset),
+        };
         Self {
+            sql,
             offset: i64::try_from(offset).unwrap_or(i64::MAX),
             limit: i64::try_from(limit).unwrap_or(i64::MAX),
         }
@@ -98,11 +104,8 @@ async fn postgres(
     range: Range,
     limit: usize,
 ) -> Result<Vec<Event>, sqlx::Error> {
-    let Bounds { offset, limit } = Bounds::new(range, limit);
-    let sql = match range {
-        Range::After(_) => POSTGRES_AFTER,
-        Range::Before(_) => POSTGRES_BEFORE,
-    };
+    let bounds = Bounds::new(range, limit, POSTGRES_AFTER, POSTGRES_BEFORE);
+    let Bounds { sql, offset, limit } = bounds;
     let query = sqlx::query(sql).bind(log.uuid()).bind(offset).bind(limit);
     let rows = query.bind(PAGE_BYTES_MAX as i64).fetch_all(pool).await?;
     rows.iter().map(|row| Ok(event(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))).collect()
@@ -114,11 +117,8 @@ async fn sqlite(
     range: Range,
     limit: usize,
 ) -> Result<Vec<Event>, sqlx::Error> {
-    let Bounds { offset, limit } = Bounds::new(range, limit);
-    let sql = match range {
-        Range::After(_) => SQLITE_AFTER,
-        Range::Before(_) => SQLITE_BEFORE,
-    };
+    let bounds = Bounds::new(range, limit, SQLITE_AFTER, SQLITE_BEFORE);
+    let Bounds { sql, offset, limit } = bounds;
     let mut rows = sqlx::query(sql).bind(log.uuid()).bind(offset).bind(limit).fetch(pool);
     let (mut events, mut bytes) = (Vec::new(), 0);
     while let Some(row) = rows.try_next().await? {

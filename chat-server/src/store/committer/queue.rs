@@ -178,7 +178,7 @@ impl State {
             return Err(error.clone());
         }
         if self.closed {
-            return Err(super::unavailable("store_down"));
+            return Err(Error::unavailable("store_down"));
         }
         if self.waiting.len() >= QUEUE_MAX || self.bytes + cost(draft) > QUEUE_BYTES_MAX {
             return Err(self.busy());
@@ -229,7 +229,7 @@ impl State {
 impl Drop for Open<'_> {
     fn drop(&mut self) {
         self.0.close();
-        self.0.away(super::unavailable("store_down"));
+        self.0.away(Error::unavailable("store_down"));
     }
 }
 
@@ -357,7 +357,7 @@ mod tests {
     async fn while_the_store_is_away_everyone_is_refused_at_once() {
         let queue = queue();
         let waiting = queue.push(draft(10), Instant::now()).unwrap();
-        queue.away(crate::store::committer::unavailable("store_down"));
+        queue.away(Error::unavailable("store_down"));
         assert_eq!(refusal(waiting).await.0, "store_down");
         let refused = queue.push(draft(10), Instant::now()).unwrap_err();
         assert_eq!(unavailable(&refused).0, "store_down");

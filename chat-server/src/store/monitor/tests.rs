@@ -26,7 +26,7 @@ fn monitor() -> Monitor {
 fn reason<T: std::fmt::Debug>(outcome: Result<T, Error>) -> &'static str {
     match outcome {
         Err(Error::Unavailable { reason, retry_after }) => {
-            assert_eq!(retry_after, RETRY_AFTER);
+            assert_eq!(retry_after, crate::store::error::RETRY_AFTER);
             reason
         }
         other => panic!("{other:?}"),
