@@ -4,7 +4,8 @@ use std::error::Error;
 
 /// Messages that carry a token, a session secret or the commands behind them: the crate writes
 /// their `Debug` by hand.
-const SECRET: [&str; 6] = [
+const SECRET: [&str; 7] = [
+    ".veza.bus.v1.Commands",
     ".veza.client.v1.ConnectRequest",
     ".veza.client.v1.SubscribeRequest",
     ".veza.client.v1.RefreshRequest",
@@ -15,9 +16,9 @@ const SECRET: [&str; 6] = [
 
 fn main() -> Result<(), Box<dyn Error>> {
     let root = "proto";
-    let file = "veza/client/v1/client.proto";
+    let files = ["veza/bus/v1/bus.proto", "veza/client/v1/client.proto"];
     println!("cargo::rerun-if-changed={root}");
-    let descriptors = protox::compile([file], [root])?;
+    let descriptors = protox::compile(files, [root])?;
     prost_build::Config::new()
         .bytes(["."])
         .btree_map(["."])

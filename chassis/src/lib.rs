@@ -10,6 +10,7 @@ pub mod delivery;
 pub mod ops;
 pub mod postgres;
 pub mod rate_limit;
+pub mod redis;
 pub mod runtime;
 pub mod shutdown;
 mod stamp;

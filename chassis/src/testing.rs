@@ -10,6 +10,7 @@ mod database_error;
 mod fault_proxy;
 mod issuer;
 mod postgres;
+mod redis;
 mod schema;
 
 use std::time::Duration;
@@ -21,6 +22,7 @@ pub use self::database_error::database_error;
 pub use self::fault_proxy::{Direction, FaultProxy};
 pub use self::issuer::{Issuer, jwks};
 pub use self::postgres::Postgres;
+pub use self::redis::{Redis, redis_url};
 pub use self::schema::Schema;
 
 /// Longest a test waits for anything: a hundred times what a loaded two-core machine needs.

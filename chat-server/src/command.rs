@@ -45,7 +45,9 @@ pub use subscribe::{enter_for_server, subscribe};
 use crate::channel::{ChannelName, Hub, InvalidName, Options, Place};
 use crate::config::{Limits, Timing};
 use crate::fanout::Fanout;
+use crate::fanout::bus::Bus;
 use crate::metrics::Metrics;
+use crate::nodes::Nodes;
 use crate::protocol::{ClientInfo, DisconnectCode, ErrorCode, ErrorReply};
 use crate::room::Act;
 use crate::session::Subs;
@@ -81,6 +83,10 @@ pub struct Services {
     pub timing: Timing,
     /// Whether clients without a token are let in.
     pub anonymous: bool,
+    /// The way to the other nodes.
+    pub bus: Bus,
+    /// What is shared with them; `None` for a node alone.
+    pub nodes: Option<Arc<Nodes>>,
     /// The name of this process among others.
     pub node: Arc<str>,
     /// What clients are told.

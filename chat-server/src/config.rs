@@ -11,6 +11,7 @@ pub mod auth;
 pub mod limits;
 pub mod network;
 pub mod planned;
+pub mod redis;
 pub mod retention;
 pub mod store;
 pub mod timing;
@@ -30,6 +31,7 @@ pub use limits::Limits;
 pub use network::{Cors, Origins, TlsFiles};
 pub use timing::Timing;
 
+use crate::nodes;
 use crate::store::Settings;
 use crate::upkeep;
 
@@ -78,6 +80,7 @@ pub static TABLE: &[Section] = &[
     limits::SECTION,
     timing::SECTION,
     store::SECTION,
+    redis::SECTION,
     retention::SECTION,
     runtime::SECTION,
     telemetry::SECTION,
@@ -125,6 +128,8 @@ pub struct Config {
     pub telemetry: telemetry::Config,
     /// Where rooms live.
     pub store: Settings,
+    /// Where several nodes meet; `None` for one alone.
+    pub nodes: Option<nodes::Settings>,
     /// What is removed from it, and when.
     pub upkeep: upkeep::Config,
     /// What the server makes itself, `DATA_DIR`.
@@ -206,6 +211,7 @@ impl Config {
             runtime: runtime::Config::read(reader),
             telemetry: telemetry::Config::read(reader, identity),
             store: store::read(reader, &data_dir),
+            nodes: redis::read(reader),
             upkeep: retention::read(reader),
             data_dir,
             warnings: Vec::new(),

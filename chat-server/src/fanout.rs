@@ -9,19 +9,24 @@
 //! the store. A lost last event shows no gap, so the heads of the logs that somebody listens to
 //! are compared with the store. Nothing here calls a session or a command.
 
+pub mod bus;
 mod repair;
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 pub use repair::Repair;
 
+use bus::{Bus, LogEvent, Message, Topic};
+
 use crate::channel::{Channel, ChannelName, Delivered, Full, Hub, Options};
-use crate::store::{self, Change, Published, Store};
+use crate::protocol::Publication;
+use crate::store::{self, Amend, Change, Published, Store};
 
 /// How long whoever asked waits for the store: a command is answered within four seconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(3500);
@@ -34,8 +39,10 @@ const GAPS_MAX: usize = 1024;
 pub struct Fanout {
     hub: Arc<Hub>,
     store: Arc<Store>,
+    bus: Bus,
     tasks: TaskTracker,
     gaps: mpsc::Sender<Arc<Channel>>,
+    soon: Arc<Notify>,
 }
 
 /// Why a channel with a log cannot be entered.
@@ -52,21 +59,53 @@ pub enum EnterError {
 impl Fanout {
     /// Changes run on `tasks`; what is missing is fetched by the second value, a task to be.
     #[must_use]
-    pub fn new(hub: Arc<Hub>, store: Arc<Store>, tasks: TaskTracker) -> (Arc<Self>, Repair) {
+    pub fn new(
+        hub: Arc<Hub>,
+        store: Arc<Store>,
+        bus: Bus,
+        tasks: TaskTracker,
+    ) -> (Arc<Self>, Repair) {
         let (gaps, missing) = mpsc::channel(GAPS_MAX);
-        let repair = Repair::new(hub.clone(), store.clone(), missing);
-        (Arc::new(Self { hub, store, tasks, gaps }), repair)
+        let soon = Arc::new(Notify::new());
+        let repair = Repair::new(hub.clone(), store.clone(), missing, bus.clone(), soon.clone());
+        (Arc::new(Self { hub, store, bus, tasks, gaps, soon }), repair)
     }
 
-    /// Puts committed events before everyone who listens.
+    /// Puts committed events before everyone who listens, here and on the other nodes.
     pub fn publish(&self, published: Vec<Published>) {
+        let epoch = self.hub.log_epoch();
         for Published { channel, event, amends, accepted, .. } in published {
-            let Some(channel) = self.hub.find_by_text(&channel) else { continue };
-            if channel.deliver(event.publication(), amends, accepted) == Delivered::Gap
-                && self.gaps.try_send(channel).is_err()
-            {
-                tracing::warn!("many channels miss something: their heads will tell");
-            }
+            self.deliver(&channel, event.publication(), amends.clone(), accepted);
+            let event = LogEvent { epoch: epoch.clone(), event, amends };
+            self.bus.say(Topic::Channel(&channel), &Message::Event(event));
+        }
+    }
+
+    /// Something may have been missed: where the channels stand is compared with the store.
+    pub fn compare_soon(&self) {
+        self.soon.notify_one();
+    }
+
+    /// Puts an event that another node has committed before everyone who listens here.
+    pub fn receive(&self, channel: &str, LogEvent { epoch, event, amends }: LogEvent) {
+        // Of another life: the comparison finds that.
+        if epoch == self.hub.log_epoch() {
+            self.deliver(channel, event.publication(), amends, None);
+        }
+    }
+
+    fn deliver(
+        &self,
+        channel: &str,
+        publication: Publication,
+        amends: Vec<Amend>,
+        accepted: Option<Instant>,
+    ) {
+        let Some(channel) = self.hub.find_by_text(channel) else { return };
+        if channel.deliver(publication, amends, accepted) == Delivered::Gap
+            && self.gaps.try_send(channel).is_err()
+        {
+            tracing::warn!("many channels miss something: their heads will tell");
         }
     }
 
@@ -82,6 +121,8 @@ impl Fanout {
     ) -> Result<Arc<Channel>, EnterError> {
         let channel = self.hub.channel(name, options)?;
         if let Some(log) = channel.log().filter(|_| !channel.is_based()) {
+            // What is committed after this is heard, or found when heads are compared.
+            channel.is_heard().await;
             channel.base(&within(self.store.head(log)).await?);
         }
         Ok(channel)

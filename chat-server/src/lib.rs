@@ -8,6 +8,7 @@ pub mod connection;
 pub mod control;
 pub mod fanout;
 pub mod metrics;
+pub mod nodes;
 pub mod outbound;
 pub mod protocol;
 pub mod room;

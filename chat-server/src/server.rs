@@ -5,6 +5,7 @@
 //! not exist. [`Server::run`] serves until the shutdown and ends when everyone is told.
 
 mod farewell;
+mod incoming;
 mod ports;
 mod routes;
 
@@ -17,12 +18,14 @@ use chassis::accept::{self, Admission, Listener, ServerConfig};
 use chassis::auth::{self, Verifier};
 use chassis::delivery::{self, Delivered, Delivery, Observer};
 use chassis::rate_limit::{Keyed, Quota};
+use chassis::redis::RedisError;
 use chassis::shutdown::Shutdown;
 use chassis::{telemetry, tls};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use farewell::Report;
+use incoming::Incoming;
 pub use ports::Addresses;
 use ports::Ports;
 use routes::Routes;
@@ -32,8 +35,10 @@ use crate::cli::banner::{self, BoundAddrs};
 use crate::command::{Authority, ReadMarks, Services, SlowMode, at_least_one, read_marks};
 use crate::config::Config;
 use crate::control::Control;
+use crate::fanout::bus::{self, Bus, Transport};
 use crate::fanout::{Fanout, Repair};
 use crate::metrics::{Metrics, Shed};
+use crate::nodes::Nodes;
 use crate::protocol::DisconnectCode;
 use crate::session::registry::{Directive, Registry};
 use crate::store::{self, Committer, Store};
@@ -62,6 +67,7 @@ pub struct Server {
     telemetry: telemetry::Handles,
     services: Arc<Services>,
     repair: Repair,
+    bus_tasks: Option<bus::Tasks>,
     admission: Arc<Admission>,
     ports: Ports,
     tls: Option<tls::Acceptor>,
@@ -82,6 +88,9 @@ pub enum Error {
     /// The database, a moment later.
     #[error(transparent)]
     Ask(#[from] store::Error),
+    /// Where the nodes meet.
+    #[error("REDIS_URL: {0}")]
+    Redis(#[from] RedisError),
     /// The keys.
     #[error("tokens cannot be verified: {0}")]
     Auth(#[from] auth::Error),
@@ -133,9 +142,13 @@ impl Server {
         });
         let share = limits.memory_limit_bytes / HISTORY_SHARE;
         let history_bytes_max = usize::try_from(share).unwrap_or(usize::MAX);
-        let hub = Hub::new(namespaces, delivery, history_bytes_max);
+        let node = uuid::Uuid::new_v4();
+        let nodes = config.nodes.as_ref().map(|settings| Nodes::new(settings, node)).transpose()?;
+        let (bus, bus_tasks) = meet(nodes.as_deref());
+        let hub = Hub::new(namespaces, delivery, bus.clone(), history_bytes_max);
         hub.begin_log_epoch(&store.epoch().await?.into());
-        let (fanout, repair) = Fanout::new(hub.clone(), store.clone(), background.clone());
+        let (fanout, repair) =
+            Fanout::new(hub.clone(), store.clone(), bus.clone(), background.clone());
         let publish = fanout.clone();
         let publish = Arc::new(move |published| publish.publish(published));
         let wiring = store::Wiring { store: store.clone(), publish, meters: metrics.committer() };
@@ -150,7 +163,9 @@ impl Server {
             limits: limits.clone(),
             timing: config.timing.clone(),
             anonymous: config.auth.anonymous,
-            node: uuid::Uuid::new_v4().to_string().into(),
+            bus,
+            nodes,
+            node: node.to_string().into(),
             version: config.version.as_str().into(),
             message_rate: Keyed::new(Quota::per_second(at_least_one(limits.message_rate))),
             slow_mode: SlowMode::new(),
@@ -162,6 +177,7 @@ impl Server {
             telemetry,
             services,
             repair,
+            bus_tasks,
             admission,
             ports,
             tls,
@@ -198,9 +214,13 @@ impl Server {
         // Until everyone was told, health answers, commands come in by `/emulation`, and who wants
         // to connect is told 503; then nobody listens any more.
         let told = CancellationToken::new();
-        let Self { config, services, repair, admission, ports, tls, background, .. } = self;
+        let Self { config, services, repair, bus_tasks, admission, ports, tls, background, .. } =
+            self;
         let sessions = services.registry.clone();
         background.spawn(repair.run(over.clone(), move || begin_again(&sessions)));
+        if let Some(tasks) = bus_tasks {
+            background.spawn(tasks.run(Arc::new(Incoming::new(&services)), over.clone()));
+        }
         let serve = |listener: Listener, router, admission: &Arc<Admission>, stop: &_| {
             let server = accept::Server {
                 config: ServerConfig {
@@ -267,6 +287,13 @@ impl Server {
             background.spawn(tls.clone().watch(over.clone()));
         }
     }
+}
+
+/// The way to the other nodes, and the tasks that keep it.
+fn meet(nodes: Option<&Nodes>) -> (Bus, Option<bus::Tasks>) {
+    let Some(nodes) = nodes else { return (Bus::Local, None) };
+    let (transport, tasks) = Transport::new(nodes.redis().clone(), nodes.prefix(), nodes.id());
+    (Bus::Redis(transport), Some(tasks))
 }
 
 /// Nobody's position counts any more: everyone comes again and learns where they are.

@@ -6,5 +6,7 @@
 //!
 //! Invariant: no `Debug` output shows a token or a session secret.
 
+/// The protocol between the nodes of the chat server.
+pub mod bus;
 /// The protocol between clients and the chat server.
 pub mod client;

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::live::Kept;
 use super::outlet::OUTLETS;
 use super::{Channel, ChannelName, Namespaces, Options};
+use crate::fanout::bus::Bus;
 use crate::outbound::Format;
 
 /// Parts of the registry, each with its own lock: publishers of different channels rarely meet.
@@ -44,6 +45,7 @@ pub struct Hub {
     hasher: RandomState,
     namespaces: Namespaces,
     delivery: Delivery,
+    bus: Bus,
     kept: Arc<Kept>,
     /// The life of the offsets of all logs.
     log_epoch: Mutex<Arc<str>>,
@@ -59,13 +61,19 @@ pub struct Full;
 impl Hub {
     /// An empty registry; histories may take `history_bytes_max` together.
     #[must_use]
-    pub fn new(namespaces: Namespaces, delivery: Delivery, history_bytes_max: usize) -> Arc<Self> {
+    pub fn new(
+        namespaces: Namespaces,
+        delivery: Delivery,
+        bus: Bus,
+        history_bytes_max: usize,
+    ) -> Arc<Self> {
         let kept = Kept { bytes: AtomicUsize::new(0), bytes_max: history_bytes_max };
         Arc::new(Self {
             parts: std::iter::repeat_with(Mutex::default).take(PARTS).collect(),
             hasher: RandomState::default(),
             namespaces,
             delivery,
+            bus,
             kept: Arc::new(kept),
             log_epoch: Mutex::new("".into()),
             next_topic: AtomicU64::new(0),
@@ -126,6 +134,7 @@ impl Hub {
             topics,
             self.delivery.clone(),
             self.kept.clone(),
+            self.bus.listen(name.shared()),
         ));
         part.insert(name.shared().clone(), channel.clone());
         Ok(channel)
@@ -241,7 +250,7 @@ mod tests {
         let observer: Arc<dyn Observer> = Arc::new(Nobody);
         let delivery = Delivery::start(sizes, &observer, &TaskTracker::new());
         let namespaces = Namespaces::load(None, Environment::Development).unwrap();
-        Hub::new(namespaces, delivery, 1 << 20)
+        Hub::new(namespaces, delivery, Bus::Local, 1 << 20)
     }
 
     fn lobby(hub: &Hub) -> Arc<Channel> {

@@ -26,6 +26,7 @@ pub use subscription::Subscription;
 use super::order::Order;
 use super::outlet::{Audience, OUTLETS, index};
 use super::{ChannelName, History, Options, Page, Since};
+use crate::fanout::bus::Listening;
 use crate::outbound::Format;
 use crate::protocol::{
     ClientInfo, Encoding, Position, PresenceStatsResult, Publication, Push, encode_publication,
@@ -47,6 +48,8 @@ pub struct Channel {
     first_topic: u64,
     delivery: Delivery,
     kept: Arc<Kept>,
+    /// What other nodes say in it is heard; `None` for a node alone.
+    listening: Option<Listening>,
     /// The highest offset handed to delivery; readable without the lock.
     published: AtomicU64,
     /// With a log: the revision of what is kept here.
@@ -94,6 +97,7 @@ impl Channel {
         first_topic: u64,
         delivery: Delivery,
         kept: Arc<Kept>,
+        listening: Option<Listening>,
     ) -> Self {
         let state = State {
             history: History::new(epoch.clone()),
@@ -107,7 +111,19 @@ impl Channel {
         let (published, revision) = (AtomicU64::new(0), AtomicU64::new(0));
         let state = Mutex::new(state);
         let (name, log) = (name.shared().clone(), name.log());
-        Self { name, log, options, epoch, first_topic, delivery, kept, published, revision, state }
+        Self {
+            name,
+            log,
+            options,
+            epoch,
+            first_topic,
+            delivery,
+            kept,
+            listening,
+            published,
+            revision,
+            state,
+        }
     }
 
     /// Its name.
@@ -126,6 +142,14 @@ impl Channel {
     #[must_use]
     pub fn epoch(&self) -> &Arc<str> {
         &self.epoch
+    }
+
+    /// Waits until what other nodes say in it is heard; false when it is not known when that is.
+    pub async fn is_heard(&self) -> bool {
+        match &self.listening {
+            Some(listening) => listening.confirmed().await,
+            None => true,
+        }
     }
 
     pub(super) fn topic(&self, outlet: usize) -> TopicId {

@@ -4,42 +4,13 @@
 //! one is found before the version that uses it; setting one gives a warning at start. What must
 //! not be promised is refused: end-to-end encryption cannot be required while nobody delivers it.
 
-use chassis::config::kind::{Rule, Unit};
+use chassis::config::kind::Rule;
 use chassis::config::{Fallback, Kind, Problem, Reader, Section, Var, secret};
 
 use super::auth;
 
-const BUS: &str = "this version runs on one node, its bus is in-process";
 const GRPC: &str = "the gRPC door comes later";
 const TRACES: &str = "traces come later";
-
-/// Where nodes will meet.
-pub static REDIS_URL: Var = Var::new(
-    "REDIS_URL",
-    Kind::Url(&["redis", "rediss"]),
-    Fallback::Unset,
-    "The bus between several nodes.",
-)
-.secret()
-.later(BUS);
-
-/// Redis connections.
-pub static REDIS_POOL_SIZE: Var = Var::new(
-    "REDIS_POOL_SIZE",
-    Kind::Count { min: 1, max: 10_000 },
-    Fallback::Value("50"),
-    "Redis connections of this process.",
-)
-.later(BUS);
-
-/// How long entries live.
-pub static REDIS_TTL_DEFAULT: Var = Var::new(
-    "REDIS_TTL_DEFAULT",
-    Kind::Amount { unit: Unit::Seconds, min: 1, max: 31_536_000 },
-    Fallback::Value("3600"),
-    "How long an entry in Redis lives unless said otherwise.",
-)
-.later(BUS);
 
 /// The gRPC door.
 pub static GRPC_PORT: Var =
@@ -111,9 +82,6 @@ pub static E2E_ENCRYPTION: Var = Var::new(
 pub const SECTION: Section = Section {
     title: "Not yet at work",
     variables: &[
-        &REDIS_URL,
-        &REDIS_POOL_SIZE,
-        &REDIS_TTL_DEFAULT,
         &GRPC_PORT,
         &TRACING_ENABLED,
         &JAEGER_ENDPOINT,

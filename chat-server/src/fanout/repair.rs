@@ -8,10 +8,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::bus::Bus;
 use crate::channel::{Channel, Hub};
 use crate::store::{self, Range, State, Store};
 
@@ -21,8 +22,11 @@ const PATIENCE: Duration = Duration::from_millis(50);
 /// Between two comparisons of all heads.
 const COMPARE_INTERVAL: Duration = Duration::from_secs(5);
 
+/// The same while the bus is away and nothing of other nodes is heard.
+const DEAF_INTERVAL: Duration = Duration::from_secs(1);
+
 /// How often it is looked whether the store is back.
-const TICK: Duration = Duration::from_millis(500);
+const TICK: Duration = Duration::from_millis(250);
 
 /// Heads asked for at once.
 const HEADS_MAX: usize = 1000;
@@ -38,6 +42,9 @@ pub struct Repair {
     missing: mpsc::Receiver<Arc<Channel>>,
     /// What may still come by itself, in the order of the times when it is fetched.
     awaited: VecDeque<Awaited>,
+    /// Something may have been missed: heads are compared at once.
+    soon: Arc<Notify>,
+    bus: Bus,
 }
 
 /// Something that a channel misses.
@@ -63,8 +70,10 @@ impl Repair {
         hub: Arc<Hub>,
         store: Arc<Store>,
         missing: mpsc::Receiver<Arc<Channel>>,
+        bus: Bus,
+        soon: Arc<Notify>,
     ) -> Self {
-        Self { hub, store, missing, awaited: VecDeque::new() }
+        Self { hub, store, missing, awaited: VecDeque::new(), soon, bus }
     }
 
     /// Repairs until `stop`; `begin_again` is called when nobody's position counts any more.
@@ -77,17 +86,16 @@ impl Repair {
                 biased;
                 () = stop.cancelled() => return,
                 // The comparison first: gaps that never end must not keep it from its turn.
+                () = self.soon.notified() => {
+                    compared = Instant::now();
+                    self.compare_all(&begin_again).await;
+                }
                 _ = ticks.tick() => {
                     let down = self.store.state() != State::Up;
                     let back = std::mem::replace(&mut was_down, down) && !down;
-                    if down || !(back || compared.elapsed() >= COMPARE_INTERVAL) {
-                        continue;
-                    }
-                    compared = Instant::now();
-                    match self.compare().await {
-                        Ok(Found::NewEpoch) => begin_again(),
-                        Ok(Found::Order) => {}
-                        Err(error) => report(Err(error)),
+                    if !down && (back || compared.elapsed() >= self.interval()) {
+                        compared = Instant::now();
+                        self.compare_all(&begin_again).await;
                     }
                 }
                 () = due(self.awaited.front()) => {
@@ -101,6 +109,19 @@ impl Repair {
                     }
                 }
             }
+        }
+    }
+
+    /// How long heads are left uncompared: what other nodes commit comes by the bus, if it is there.
+    fn interval(&self) -> Duration {
+        if self.bus.is_up() { COMPARE_INTERVAL } else { DEAF_INTERVAL }
+    }
+
+    async fn compare_all(&mut self, begin_again: &impl Fn()) {
+        match self.compare().await {
+            Ok(Found::NewEpoch) => begin_again(),
+            Ok(Found::Order) => {}
+            Err(error) => report(Err(error)),
         }
     }
 

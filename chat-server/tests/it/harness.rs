@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use chassis::config::Source;
 use chassis::shutdown::Shutdown;
 use chassis::telemetry::Handles;
-use chassis::testing::{Issuer, Schema, deadline};
+use chassis::testing::{Issuer, Schema, deadline, redis_url};
 use chat_server::config::Config;
 use chat_server::control::Control;
 use chat_server::metrics::BUCKETS;
@@ -32,6 +32,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{WebSocketStream, client_async};
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
 pub use self::binary::{publish, subscribe};
 pub(crate) use self::stores::on_both_stores;
@@ -103,6 +104,15 @@ impl Stage {
             Backend::Postgres => Some(Schema::create().await),
         };
         Self::build(schema, variables, |_| ()).await
+    }
+
+    /// A node of a deployment on this store and the tests' Redis; more of them are its twins.
+    pub async fn node(backend: Backend, variables: &[(&str, &str)]) -> Self {
+        let prefix = format!("test-{}", Uuid::new_v4().simple());
+        let redis = redis_url();
+        let mut all = vec![("REDIS_URL", redis.as_str()), ("REDIS_PREFIX", prefix.as_str())];
+        all.extend_from_slice(variables);
+        Self::on_with(backend, &all).await
     }
 
     /// Ends the server and starts it again, with the same settings and the same store.

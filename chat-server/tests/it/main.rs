@@ -35,6 +35,7 @@ mod message_calls;
 mod messages;
 mod migrations;
 mod namespaces;
+mod nodes;
 mod presence;
 mod protocol_page;
 mod reactions;

@@ -1,0 +1,118 @@
+//! The bus: what nodes tell each other, so that several behave as one.
+//!
+//! ```text
+//! Fanout, presence, Control -> Bus::say -> Redis -> the other nodes: Receiver::receive
+//! Hub: a channel in use     -> Bus::listen -> a guard; dropping it stops listening
+//! ```
+//! A message is encoded once for all nodes. The bus may lose what it is given, and never repeats
+//! or reorders it within a topic: whatever must not be lost is repaired from where it is stored.
+//! Saying never waits. Alone, a node has nobody to tell and is always heard.
+
+mod message;
+mod transport;
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+pub use message::{Crowd, LogEvent, Malformed, Message, Order, Outcome, What, decode, encode};
+pub use transport::{Tasks, Transport};
+
+/// The way to the other nodes; clones share it.
+#[derive(Debug, Clone)]
+pub enum Bus {
+    /// There are none.
+    Local,
+    /// Through Redis.
+    Redis(Arc<Transport>),
+}
+
+/// Who hears a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Topic<'a> {
+    /// Every node where somebody is in the channel.
+    Channel(&'a str),
+    /// One node, by its id.
+    Node(&'a str),
+    /// Every node.
+    Everyone,
+}
+
+/// Whether nodes hear each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BusState {
+    /// They do.
+    Up,
+    /// They do not, for this reason.
+    Down(&'static str),
+}
+
+/// What becomes of messages; called one after the other by one task, so it must not block.
+pub trait Receiver: Send + Sync + 'static {
+    /// Another node said something on a topic that is listened to.
+    fn receive(&self, topic: Topic<'_>, message: Message);
+
+    /// Everything is listened to again after a time when nothing was heard.
+    fn resumed(&self);
+}
+
+/// A channel that is listened to for as long as this lives.
+#[derive(Debug)]
+pub struct Listening {
+    channel: Arc<str>,
+    transport: Option<Arc<Transport>>,
+    confirmed: watch::Receiver<bool>,
+}
+
+impl Bus {
+    /// Tells other nodes; whether they hear it is not known.
+    pub fn say(&self, topic: Topic<'_>, message: &Message) {
+        if let Self::Redis(transport) = self {
+            transport.say(topic, message);
+        }
+    }
+
+    /// Hears what others say in a channel.
+    #[must_use]
+    pub fn listen(&self, channel: &Arc<str>) -> Option<Listening> {
+        match self {
+            Self::Local => None,
+            Self::Redis(transport) => Some(Transport::listen(transport, channel)),
+        }
+    }
+
+    /// Whether nodes hear each other; changes are told.
+    #[must_use]
+    pub fn state(&self) -> watch::Receiver<BusState> {
+        match self {
+            Self::Local => watch::channel(BusState::Up).1,
+            Self::Redis(transport) => transport.state(),
+        }
+    }
+
+    /// True while nodes hear each other.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        match self {
+            Self::Local => true,
+            Self::Redis(transport) => *transport.state().borrow() == BusState::Up,
+        }
+    }
+}
+
+impl Listening {
+    /// Waits until everything said from now on is heard; false when it may take long, because the
+    /// bus is away: then [`Receiver::resumed`] tells.
+    pub async fn confirmed(&self) -> bool {
+        let Some(transport) = &self.transport else { return true };
+        transport.confirmed(self.confirmed.clone()).await
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        if let Some(transport) = &self.transport {
+            transport.forget(&self.channel);
+        }
+    }
+}
