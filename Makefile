@@ -1,9 +1,12 @@
 # The only task runner. Each target is one line, or a script in ops/dev.
 
-.PHONY: run test lint deny fmt docs fuzz bench
+.PHONY: run nodes test lint deny fmt docs fuzz bench
 
 run: ## Build and start the servers on embedded defaults.
 	@cargo build --bin chat-server && exec ./target/debug/chat-server
+
+nodes: ## Start NODES (3) servers on one PostgreSQL and one Redis.
+	@ops/dev/nodes.sh
 
 test: ## Set up what the tests need, then format, lint, documentation and tests.
 	@ops/dev/test.sh
