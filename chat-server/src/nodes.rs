@@ -9,6 +9,7 @@
 //! hash tag, so that a Redis Cluster keeps it in one place.
 
 mod settings;
+pub(crate) mod tag;
 
 use std::sync::Arc;
 use std::time::Duration;

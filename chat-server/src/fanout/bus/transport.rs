@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{BusState, Listening, Message, Receiver, Topic, decode, encode};
+use crate::nodes::tag;
 
 /// Messages that wait to be said: what a busy node says in a tenth of a second. Beyond, the newest
 /// are lost; the others repair what they miss.
@@ -136,17 +137,19 @@ impl Transport {
     fn name(&self, topic: Topic<'_>) -> String {
         let prefix = &self.prefix;
         match topic {
-            Topic::Channel(channel) => format!("{prefix}:c:{channel}"),
+            // With a hash tag, so that a script may say something there beside what it writes.
+            Topic::Channel(channel) => format!("{prefix}:c:{{{}}}", tag::of_channel(channel)),
             Topic::Node(node) => format!("{prefix}:n:{node}"),
             Topic::Everyone => format!("{prefix}:all"),
         }
     }
 
+    /// Topics of channels by their tags.
     fn topic<'a>(&self, name: &'a str) -> Option<Topic<'a>> {
         match name.strip_prefix(&self.prefix)?.strip_prefix(':')? {
             "all" => Some(Topic::Everyone),
             rest => match rest.split_once(':')? {
-                ("c", channel) => Some(Topic::Channel(channel)),
+                ("c", tag) => Some(Topic::Channel(tag.strip_prefix('{')?.strip_suffix('}')?)),
                 ("n", node) => Some(Topic::Node(node)),
                 _ => None,
             },
@@ -154,7 +157,13 @@ impl Transport {
     }
 
     fn heard(&self, said: &Msg, receiver: &dyn Receiver) {
-        let Some(topic) = self.topic(said.get_channel_name()) else { return };
+        let Some(mut topic) = self.topic(said.get_channel_name()) else { return };
+        let channel;
+        if let Topic::Channel(tag) = topic {
+            let Some(untagged) = tag::channel(tag) else { return };
+            channel = untagged;
+            topic = Topic::Channel(&channel);
+        }
         match decode(Bytes::copy_from_slice(said.get_payload_bytes())) {
             Ok((node, _)) if node == self.node => {}
             Ok((_, Some(message))) => receiver.receive(topic, message),
