@@ -24,6 +24,7 @@ use chassis::config::{
     ConfigError, ConfigErrors, Effective, Fallback, Reader, Section, Source, Var,
 };
 use chassis::{runtime, telemetry};
+use secrecy::SecretString;
 
 pub use auth::{AuthConfig, JwksSource, SecretOrigin};
 pub use chassis::config::Environment;
@@ -130,6 +131,8 @@ pub struct Config {
     pub store: Settings,
     /// Where several nodes meet; `None` for one alone.
     pub nodes: Option<nodes::Settings>,
+    /// Encrypts nothing yet; nodes make sure that they have the same, `ENCRYPTION_KEY`.
+    pub encryption_key: Option<SecretString>,
     /// What is removed from it, and when.
     pub upkeep: upkeep::Config,
     /// What the server makes itself, `DATA_DIR`.
@@ -189,7 +192,7 @@ impl Config {
             version: version.clone(),
             memory_limit_bytes: limits.memory_limit_bytes,
         };
-        planned::read(reader);
+        let encryption_key = planned::read(reader);
         let data_dir: PathBuf = reader.get(&DATA_DIR);
         Self {
             environment: reader.environment(),
@@ -212,6 +215,7 @@ impl Config {
             telemetry: telemetry::Config::read(reader, identity),
             store: store::read(reader, &data_dir),
             nodes: redis::read(reader),
+            encryption_key,
             upkeep: retention::read(reader),
             data_dir,
             warnings: Vec::new(),

@@ -135,6 +135,12 @@ metric_set! {
         commit_seconds: Histogram = "chat_commit_seconds",
         /// Messages that wait to be written.
         commit_queue: Gauge = "chat_commit_queue",
+        /// Nodes of this deployment that are alive, as this one sees it; without REDIS_URL 1.
+        nodes_alive: Gauge = "nodes_alive",
+        /// Settings that must be the same on all nodes and are not.
+        nodes_disagree: Gauge = "nodes_disagree",
+        /// By how much the clock of this node is ahead of that of Redis, in seconds.
+        clock_skew_seconds: Gauge = "clock_skew_seconds",
         /// Connections ended by the server, by close code, and by the client.
         disconnects: Family<Ending, Counter> = "chat_disconnects_total",
     }
@@ -218,6 +224,7 @@ impl Metrics {
         series.delivery_success_rate.set(1.0);
         // A server whose store is away does not start.
         series.store_up.set(1.0);
+        series.nodes_alive.set(1.0);
         Self {
             series,
             due: AtomicU64::new(0),

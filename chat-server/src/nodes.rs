@@ -8,6 +8,8 @@
 //! Names of keys begin with the prefix of the deployment. What one script touches together shares a
 //! hash tag, so that a Redis Cluster keeps it in one place.
 
+mod lease;
+mod peers;
 mod settings;
 pub(crate) mod tag;
 
@@ -17,6 +19,9 @@ use std::time::Duration;
 use chassis::redis::{Redis, RedisError};
 use uuid::Uuid;
 
+use lease::Lease;
+pub use lease::{BEAT, Cause, Heart, LEASE, Registration};
+pub use peers::{About, Fingerprints, Info, Peer, Peers};
 pub use settings::Settings;
 
 /// This node among the others; one for the process.
@@ -26,6 +31,7 @@ pub struct Nodes {
     prefix: String,
     kept: Duration,
     id: Uuid,
+    lease: Lease,
 }
 
 impl Nodes {
@@ -34,9 +40,10 @@ impl Nodes {
     /// # Errors
     /// When the URL is none.
     pub fn new(settings: &Settings, id: Uuid) -> Result<Arc<Self>, RedisError> {
-        let Settings { redis, prefix, kept } = settings;
+        let Settings { redis, prefix, kept, .. } = settings;
         let redis = Redis::new(redis)?;
-        Ok(Arc::new(Self { redis, prefix: prefix.clone(), kept: *kept, id }))
+        let (prefix, kept, lease) = (prefix.clone(), *kept, Lease::new(id));
+        Ok(Arc::new(Self { redis, prefix, kept, id, lease }))
     }
 
     /// Where the nodes meet.

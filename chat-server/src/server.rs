@@ -6,6 +6,7 @@
 
 mod farewell;
 mod incoming;
+mod meeting;
 mod ports;
 mod routes;
 
@@ -26,6 +27,7 @@ use tokio_util::task::TaskTracker;
 
 pub use farewell::Report;
 use incoming::Incoming;
+use meeting::{heart, meet};
 pub use ports::Addresses;
 use ports::Ports;
 use routes::Routes;
@@ -35,10 +37,10 @@ use crate::cli::banner::{self, BoundAddrs};
 use crate::command::{Authority, ReadMarks, Services, SlowMode, at_least_one, read_marks};
 use crate::config::Config;
 use crate::control::Control;
-use crate::fanout::bus::{self, Bus, Transport};
+use crate::fanout::bus;
 use crate::fanout::{Fanout, Repair};
 use crate::metrics::{Metrics, Shed};
-use crate::nodes::Nodes;
+use crate::nodes::{Heart, Nodes};
 use crate::protocol::DisconnectCode;
 use crate::session::registry::{Directive, Registry};
 use crate::store::{self, Committer, Store};
@@ -68,6 +70,7 @@ pub struct Server {
     services: Arc<Services>,
     repair: Repair,
     bus_tasks: Option<bus::Tasks>,
+    heart: Option<Heart>,
     admission: Arc<Admission>,
     ports: Ports,
     tls: Option<tls::Acceptor>,
@@ -145,6 +148,7 @@ impl Server {
         let node = uuid::Uuid::new_v4();
         let nodes = config.nodes.as_ref().map(|settings| Nodes::new(settings, node)).transpose()?;
         let (bus, bus_tasks) = meet(nodes.as_deref());
+        let heart = heart(nodes.as_ref(), &config, &store, &admission, &metrics);
         let hub = Hub::new(namespaces, delivery, bus.clone(), history_bytes_max);
         hub.begin_log_epoch(&store.epoch().await?.into());
         let (fanout, repair) =
@@ -178,6 +182,7 @@ impl Server {
             services,
             repair,
             bus_tasks,
+            heart,
             admission,
             ports,
             tls,
@@ -214,12 +219,15 @@ impl Server {
         // Until everyone was told, health answers, commands come in by `/emulation`, and who wants
         // to connect is told 503; then nobody listens any more.
         let told = CancellationToken::new();
-        let Self { config, services, repair, bus_tasks, admission, ports, tls, background, .. } =
-            self;
+        let Self { config, services, repair, bus_tasks, heart, admission, ports, .. } = self;
+        let Self { tls, background, .. } = self;
         let sessions = services.registry.clone();
         background.spawn(repair.run(over.clone(), move || begin_again(&sessions)));
         if let Some(tasks) = bus_tasks {
             background.spawn(tasks.run(Arc::new(Incoming::new(&services)), over.clone()));
+        }
+        if let Some(heart) = heart {
+            background.spawn(heart.run(over.clone()));
         }
         let serve = |listener: Listener, router, admission: &Arc<Admission>, stop: &_| {
             let server = accept::Server {
@@ -287,13 +295,6 @@ impl Server {
             background.spawn(tls.clone().watch(over.clone()));
         }
     }
-}
-
-/// The way to the other nodes, and the tasks that keep it.
-fn meet(nodes: Option<&Nodes>) -> (Bus, Option<bus::Tasks>) {
-    let Some(nodes) = nodes else { return (Bus::Local, None) };
-    let (transport, tasks) = Transport::new(nodes.redis().clone(), nodes.prefix(), nodes.id());
-    (Bus::Redis(transport), Some(tasks))
 }
 
 /// Nobody's position counts any more: everyone comes again and learns where they are.

@@ -6,6 +6,7 @@
 
 use chassis::config::kind::Rule;
 use chassis::config::{Fallback, Kind, Problem, Reader, Section, Var, secret};
+use secrecy::SecretString;
 
 use super::auth;
 
@@ -92,20 +93,23 @@ pub const SECTION: Section = Section {
     ],
 };
 
-/// Validates every one of them and warns of those that are set.
-pub(super) fn read(reader: &mut Reader<'_>) {
+/// Validates every one of them and warns of those that are set; gives the key, which nodes compare.
+pub(super) fn read(reader: &mut Reader<'_>) -> Option<SecretString> {
+    let mut key = None;
     for var in SECTION.variables {
         match var.name {
-            "ENCRYPTION_KEY" => read_encryption_key(reader),
+            "ENCRYPTION_KEY" => key = read_encryption_key(reader),
             "E2E_ENCRYPTION" => read_end_to_end(reader),
             _ => reader.later(var),
         }
     }
+    key
 }
 
-fn read_encryption_key(reader: &mut Reader<'_>) {
-    drop(auth::read_secret(reader, &ENCRYPTION_KEY));
+fn read_encryption_key(reader: &mut Reader<'_>) -> Option<SecretString> {
+    let key = auth::read_secret(reader, &ENCRYPTION_KEY);
     reader.warn_unused(&ENCRYPTION_KEY);
+    key
 }
 
 fn read_end_to_end(reader: &mut Reader<'_>) {

@@ -65,7 +65,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<Settings> {
     let url = reader.secret(&REDIS_URL)?;
     let size = usize::try_from(size).unwrap_or(usize::MAX);
     let redis = chassis::redis::Config { url, size, timeout: TIMEOUT };
-    Some(Settings { redis, prefix, kept })
+    Some(Settings { redis, prefix, kept, clock: crate::command::unix_millis })
 }
 
 fn is_prefix(text: &str) -> bool {

@@ -13,4 +13,6 @@ pub struct Settings {
     pub prefix: String,
     /// How long what nobody uses is kept, unless its own options say otherwise.
     pub kept: Duration,
+    /// The clock of this node, in Unix milliseconds; a test may set it wrong.
+    pub clock: fn() -> u64,
 }

@@ -44,7 +44,10 @@ impl Routes {
         let count =
             move || Connections { active: admission.open(), max: admission.connections_max() };
         let store = services.store.health(config.store.away_max);
-        let health = Health::new(&config.telemetry, shutdown, count).with(store);
+        let mut health = Health::new(&config.telemetry, shutdown, count).with(store);
+        if let Some(heart) = &server.heart {
+            health = health.with(heart.health());
+        }
         let health = health_router(health);
         let everything = doors.clone().merge(health);
         Self {

@@ -15,6 +15,11 @@ use super::{Appended, Error, Store};
 use crate::room::{LogId, MessageId, RoomId};
 
 impl Store {
+    /// What this database has and no other; a secret.
+    pub(crate) fn identity(&self) -> &[u8] {
+        &self.secret
+    }
+
     /// The sender as `publish_keys` has them: HMAC-SHA256 under the secret of the database.
     pub(super) fn sender_hash(&self, sender: &str) -> Vec<u8> {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &self.secret);

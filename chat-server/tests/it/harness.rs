@@ -127,6 +127,13 @@ impl Stage {
         Self::run(Config::clone(&self.config), self.kept.clone()).await
     }
 
+    /// The same with another configuration.
+    pub async fn twin_with(&self, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::clone(&self.config);
+        change(&mut config);
+        Self::run(config, self.kept.clone()).await
+    }
+
     async fn build(
         schema: Option<Schema>,
         variables: &[(&str, &str)],

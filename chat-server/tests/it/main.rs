@@ -26,6 +26,7 @@ mod harness;
 mod history;
 mod hostile_sockets;
 mod kill;
+mod leases;
 mod limits;
 mod log_pages;
 mod members;
