@@ -1,7 +1,10 @@
 //! What the server's side does to its clients: publish, subscribe, message, refresh, disconnect.
 //!
 //! The orders of the platform's backend. They go through the mailboxes of the sessions concerned;
-//! each session acts on its own. In one process they arrive within a turn of its task.
+//! each session acts on its own. Here they arrive within a turn of its task. On other nodes they
+//! arrive by the bus, on the topic of the person's feed: a node listens to it before it answers a
+//! `connect`, and until that connection ends, so an order given after the answer is heard there.
+//! An order is said once: a node that hears nothing at that moment does not learn of it later.
 
 use std::sync::Arc;
 
@@ -9,15 +12,36 @@ use tokio::time::Instant;
 
 use crate::channel::{ChannelName, Full, InvalidName, Place};
 use crate::command::Services;
+use crate::fanout::bus::{Bus, Message, Order, Topic, What};
 use crate::protocol::{DisconnectCode, Json, Position, Publication, UnsubscribeCode};
 use crate::room::{LogId, MessageId};
-use crate::session::registry::Directive;
 use crate::store::{self, Access, Appended, Draft, EventKind};
 
 /// Orders to the sessions of this process; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Control {
     services: Arc<Services>,
+}
+
+/// How far an order went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reached {
+    /// Connections of this node that were told.
+    pub here: usize,
+    /// What became of it on its way to the other nodes.
+    pub elsewhere: Elsewhere,
+}
+
+/// Whether the other nodes were told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// There is nobody to tell: this node is alone, or the person has no name.
+    NotNeeded,
+    /// Every node that hears the others and has connections of the person.
+    Told,
+    /// The way to them did not take the order in time; they may have heard it all the same. The
+    /// same order may be given again: none of them does harm twice.
+    Unknown,
 }
 
 /// Why nothing could be published.
@@ -75,39 +99,46 @@ impl Control {
         Ok(channel.publish(Publication::new(data), Instant::now()))
     }
 
-    /// Ends the connections of a user; returns how many there were.
-    #[must_use]
-    pub fn disconnect(&self, user: &str, code: DisconnectCode) -> usize {
-        self.tell(user, &Directive::Disconnect(code))
+    /// Ends the connections of a user.
+    pub async fn disconnect(&self, user: &str, code: DisconnectCode) -> Reached {
+        self.tell(user, What::Disconnect(code)).await
     }
 
     /// Takes a user out of a channel.
-    #[must_use]
-    pub fn unsubscribe(&self, user: &str, channel: &str, code: UnsubscribeCode) -> usize {
-        self.tell(user, &Directive::Unsubscribe(channel.into(), code))
+    pub async fn unsubscribe(&self, user: &str, channel: &str, code: UnsubscribeCode) -> Reached {
+        self.tell(user, What::Unsubscribe(channel.into(), code)).await
     }
 
     /// Subscribes a user's connections to a channel.
-    #[must_use]
-    pub fn subscribe(&self, user: &str, channel: &str) -> usize {
-        self.tell(user, &Directive::Subscribe(channel.into()))
+    pub async fn subscribe(&self, user: &str, channel: &str) -> Reached {
+        self.tell(user, What::Subscribe(channel.into())).await
     }
 
     /// A user's connections are good until then (Unix seconds), or for ever.
-    #[must_use]
-    pub fn refresh(&self, user: &str, expires_at: Option<u64>) -> usize {
-        self.tell(user, &Directive::Refresh(expires_at))
+    pub async fn refresh(&self, user: &str, expires_at: Option<u64>) -> Reached {
+        self.tell(user, What::Refresh(expires_at)).await
     }
 
     /// Sends a message outside of every channel.
-    #[must_use]
-    pub fn send(&self, user: &str, data: Json) -> usize {
-        self.tell(user, &Directive::Message(data))
+    pub async fn send(&self, user: &str, data: Json) -> Reached {
+        self.tell(user, What::Message(data)).await
     }
 
-    fn tell(&self, user: &str, directive: &Directive) -> usize {
-        let sessions = self.services.registry.of_user(user);
-        // A full mailbox belongs to a client that is being cut already.
-        sessions.iter().filter(|session| session.tell(directive.clone()).is_ok()).count()
+    async fn tell(&self, user: &str, what: What) -> Reached {
+        let order = Order { user: user.into(), what };
+        // First, and without waiting for anything: the connections of this node need no bus.
+        let here = self.services.registry.obey(&order);
+        let elsewhere = match &self.services.bus {
+            Bus::Redis(_) if !user.is_empty() => {
+                let feed = ChannelName::of_user(user);
+                let topic = Topic::Channel(feed.shared());
+                match self.services.bus.tell(topic, &Message::Order(order)).await {
+                    true => Elsewhere::Told,
+                    false => Elsewhere::Unknown,
+                }
+            }
+            _ => Elsewhere::NotNeeded,
+        };
+        Reached { here, elsewhere }
     }
 }

@@ -31,6 +31,7 @@ use registry::{Directive, Registered};
 pub use subs::{MadeBy, Sub, Subs};
 
 use crate::command::{Services, unix_seconds};
+use crate::fanout::bus::Listening;
 use crate::metrics::{Connected, Transport};
 use crate::outbound::{Batch, Format};
 use crate::protocol::{ClientInfo, DisconnectCode, Extensions, Push, UnsubscribeCode};
@@ -68,6 +69,8 @@ struct Identity {
     info: Arc<ClientInfo>,
     /// When its token ends, in Unix seconds.
     expires_at: Option<u64>,
+    /// Orders of other nodes are heard for as long as the client is here.
+    _hearing: Option<Listening>,
 }
 
 /// What happens next in the life of a session.

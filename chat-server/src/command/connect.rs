@@ -9,6 +9,7 @@ use secrecy::ExposeSecret;
 use super::subscribe::enter_for_server;
 use super::{Entered, Entering, Refusal, Services, ttl, unix_millis};
 use crate::channel::ChannelName;
+use crate::fanout::bus::Listening;
 use crate::outbound::Format;
 use crate::protocol::{
     ClientInfo, Connect, ConnectResult, DisconnectCode, ErrorCode, ErrorReply, Json,
@@ -27,6 +28,8 @@ pub struct Connected {
     pub result: ConnectResult,
     /// Where the server subscribed it.
     pub entered: Vec<Entered>,
+    /// What other nodes order is heard; `None` when nobody can.
+    pub hearing: Option<Listening>,
 }
 
 /// Lets a client in.
@@ -49,6 +52,9 @@ pub async fn connect(
             .identify(&user, services.limits.connections_per_user)
             .map_err(|_too_many| DisconnectCode::ConnectionLimit)?;
     }
+    // Registered first and heard before it is answered: an order that is given to somebody who was
+    // answered finds the session.
+    let hearing = hear_orders(services, &user).await;
     let client: Arc<str> = registered.id().to_string().into();
     let conn_info = claims.name.as_ref().and_then(named);
     let info = Arc::new(ClientInfo { user, client: client.clone(), conn_info, chan_info: None });
@@ -75,7 +81,7 @@ pub async fn connect(
         veza: request.veza,
         ..ConnectResult::default()
     };
-    Ok(Connected { info, expires_at: claims.expires_at, result, entered })
+    Ok(Connected { info, expires_at: claims.expires_at, result, entered, hearing })
 }
 
 async fn identify(services: &Services, request: &Connect) -> Result<Claims, Refusal> {
@@ -106,6 +112,17 @@ async fn identify(services: &Services, request: &Connect) -> Result<Claims, Refu
         return Err(DisconnectCode::InvalidToken.into());
     }
     Ok(claims)
+}
+
+/// Other nodes give orders on the topic of the person's feed: it is listened to for as long as the
+/// person is here, even by who left the feed. With the bus away it is heard when that is back.
+async fn hear_orders(services: &Services, user: &str) -> Option<Listening> {
+    if user.is_empty() {
+        return None;
+    }
+    let hearing = services.bus.listen(ChannelName::of_user(user).shared())?;
+    hearing.confirmed().await;
+    Some(hearing)
 }
 
 /// The person's own feed, continued where the client left off.

@@ -72,6 +72,15 @@ impl Bus {
         }
     }
 
+    /// Tells other nodes and waits until it was passed on to all that listen; false when that is
+    /// not known. It may overtake what was said before.
+    pub async fn tell(&self, topic: Topic<'_>, message: &Message) -> bool {
+        match self {
+            Self::Local => true,
+            Self::Redis(transport) => transport.tell(topic, message).await,
+        }
+    }
+
     /// Hears what others say in a channel.
     #[must_use]
     pub fn listen(&self, channel: &Arc<str>) -> Option<Listening> {

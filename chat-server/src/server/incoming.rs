@@ -5,8 +5,7 @@
 use std::sync::Arc;
 
 use crate::command::Services;
-use crate::fanout::bus::{Message, Order, Receiver, Topic, What};
-use crate::session::registry::Directive;
+use crate::fanout::bus::{Message, Receiver, Topic};
 
 /// Where messages of other nodes go.
 #[derive(Debug)]
@@ -27,24 +26,10 @@ impl Incoming {
                     channel.ephemeral(&publication, class);
                 }
             }
-            Message::Order(order) => self.obey(order),
-            other => tracing::debug!(?other, "means nothing in a channel"),
-        }
-    }
-
-    fn obey(&self, Order { user, what }: Order) {
-        let directive = match what {
-            What::Disconnect(code) => Directive::Disconnect(code),
-            What::Unsubscribe(channel, code) => Directive::Unsubscribe(channel, code),
-            What::Subscribe(channel) => Directive::Subscribe(channel),
-            What::Refresh(expires_at) => Directive::Refresh(expires_at),
-            What::Message(data) => Directive::Message(data),
-        };
-        for session in self.services.registry.of_user(&user) {
-            // A full mailbox belongs to a client that is being cut already.
-            if session.tell(directive.clone()).is_err() {
-                tracing::debug!("a session could not be told");
+            Message::Order(order) => {
+                self.services.registry.obey(&order);
             }
+            other => tracing::debug!(?other, "means nothing in a channel"),
         }
     }
 }

@@ -14,6 +14,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
+use crate::fanout::bus::{Order, What};
 use crate::protocol::{DisconnectCode, Json, UnsubscribeCode};
 
 /// Directives that wait for one session: more than a busy client's POSTs, far less than harm.
@@ -96,6 +97,18 @@ pub struct Registered {
     secret: Option<u128>,
 }
 
+impl From<&What> for Directive {
+    fn from(what: &What) -> Self {
+        match what {
+            What::Disconnect(code) => Self::Disconnect(*code),
+            What::Unsubscribe(channel, code) => Self::Unsubscribe(channel.clone(), *code),
+            What::Subscribe(channel) => Self::Subscribe(channel.clone()),
+            What::Refresh(expires_at) => Self::Refresh(*expires_at),
+            What::Message(data) => Self::Message(data.clone()),
+        }
+    }
+}
+
 impl Handle {
     /// Leaves a directive; the session acts on it before it reads on.
     ///
@@ -172,6 +185,14 @@ impl Registry {
     #[must_use]
     pub fn of_user(&self, user: &str) -> Vec<Arc<Handle>> {
         self.tables.lock().users.get(user).cloned().unwrap_or_default()
+    }
+
+    /// Passes an order on to the sessions of a user; how many were told.
+    pub fn obey(&self, order: &Order) -> usize {
+        let directive = Directive::from(&order.what);
+        let sessions = self.of_user(&order.user);
+        // A full mailbox belongs to a client that is being cut already.
+        sessions.iter().filter(|session| session.tell(directive.clone()).is_ok()).count()
     }
 
     /// The session of one client.

@@ -16,7 +16,7 @@ use crate::harness::{Stage, eventually, token};
 async fn a_connection_has_128_channels_beside_what_the_server_gives_it() {
     let stage = Stage::start().await;
     let mut ann = stage.connect("ann").await;
-    assert_eq!(stage.control.subscribe("ann", "given"), 1);
+    assert_eq!(stage.control.subscribe("ann", "given").await.here, 1);
     ann.push("subscribe").await;
     for number in 0..128 {
         ann.subscribe(&format!("c{number}")).await;
@@ -50,7 +50,7 @@ async fn a_connection_that_the_server_ends_makes_room_at_once() {
     let stage = Stage::with(&[("MAX_CONNECTIONS_PER_USER", "1")]).await;
     let mut ann = stage.connect("ann").await;
     let code = chat_server::protocol::DisconnectCode::ForceReconnect;
-    assert_eq!(stage.control.disconnect("ann", code), 1);
+    assert_eq!(stage.control.disconnect("ann", code).await.here, 1);
     // Told, but not gone: a client answers when it can.
     let close = futures_util::StreamExt::next(&mut ann.socket).await;
     assert!(close.unwrap().unwrap().is_close());

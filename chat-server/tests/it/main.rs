@@ -37,6 +37,7 @@ mod messages;
 mod migrations;
 mod namespaces;
 mod nodes;
+mod orders;
 mod presence;
 mod protocol_page;
 mod reactions;

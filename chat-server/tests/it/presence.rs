@@ -68,11 +68,11 @@ async fn joins_and_leaves_are_told_however_somebody_goes() {
             "vanishes" => drop(ann),
             "is disconnected" => {
                 let code = chat_server::protocol::DisconnectCode::Forced;
-                assert_eq!(stage.control.disconnect("ann", code), 1);
+                assert_eq!(stage.control.disconnect("ann", code).await.here, 1);
             }
             _ => {
                 let code = chat_server::protocol::UnsubscribeCode::Server;
-                assert_eq!(stage.control.unsubscribe("ann", "lobby", code), 1);
+                assert_eq!(stage.control.unsubscribe("ann", "lobby", code).await.here, 1);
             }
         }
         let leave = bob.expect(of_ann("leave")).await["push"]["leave"]["info"].clone();

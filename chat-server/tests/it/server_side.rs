@@ -17,7 +17,7 @@ async fn a_person_is_disconnected_everywhere_with_the_code_of_the_order() {
         let (mut first, mut second) =
             (stage.connect("ann").await, stage.connect_binary("ann").await);
         let mut stream = stage.http_stream("ann").await;
-        assert_eq!(stage.control.disconnect("ann", code), 3);
+        assert_eq!(stage.control.disconnect("ann", code).await.here, 3);
         assert_eq!(u32::from(first.closed().await), code.code());
         assert_eq!(u32::from(second.closed().await), code.code());
         let push = stream.expect(|message| message["push"]["disconnect"].is_object()).await;
@@ -27,7 +27,7 @@ async fn a_person_is_disconnected_everywhere_with_the_code_of_the_order() {
         assert_eq!(stream.json().await, None, "the response ends");
     }
     let mut bob = stage.connect("bob").await;
-    assert_eq!(stage.control.disconnect("nobody", DisconnectCode::Forced), 0);
+    assert_eq!(stage.control.disconnect("nobody", DisconnectCode::Forced).await.here, 0);
     bob.ask("ping", json!({})).await;
 }
 
@@ -40,7 +40,7 @@ async fn what_was_published_before_a_disconnect_arrives_before_it() {
     for number in 1..=3 {
         stage.control.publish("lobby", json_of(&json!(number))).await.unwrap();
     }
-    assert_eq!(stage.control.disconnect("ann", DisconnectCode::ForceReconnect), 1);
+    assert_eq!(stage.control.disconnect("ann", DisconnectCode::ForceReconnect).await.here, 1);
     for number in 1..=3 {
         assert_eq!(ann.publication().await["data"], number);
     }
@@ -53,7 +53,10 @@ async fn what_was_published_before_an_unsubscription_arrives_before_it() {
     let mut ann = stage.connect("ann").await;
     ann.subscribe("lobby").await;
     stage.control.publish("lobby", json_of(&json!(1))).await.unwrap();
-    assert_eq!(stage.control.unsubscribe("ann", "lobby", UnsubscribeCode::InsufficientState), 1);
+    assert_eq!(
+        stage.control.unsubscribe("ann", "lobby", UnsubscribeCode::InsufficientState).await.here,
+        1
+    );
     stage.control.publish("lobby", json_of(&json!(2))).await.unwrap();
     let kind = |message: &Value| {
         message["push"]["pub"].is_object() || message["push"]["unsubscribe"].is_object()
@@ -69,7 +72,7 @@ async fn a_person_is_taken_out_of_a_channel_with_the_code_of_the_order() {
     for &code in UnsubscribeCode::ALL {
         ann.subscribe("lobby").await;
         second.ask(subscribe("lobby")).await;
-        assert_eq!(stage.control.unsubscribe("ann", "lobby", code), 2);
+        assert_eq!(stage.control.unsubscribe("ann", "lobby", code).await.here, 2);
         let push = ann.push("unsubscribe").await;
         let wanted = json!({ "code": code.code(), "reason": code.reason() });
         assert_eq!((&push["channel"], &push["unsubscribe"]), (&json!("lobby"), &wanted));
@@ -81,7 +84,10 @@ async fn a_person_is_taken_out_of_a_channel_with_the_code_of_the_order() {
         stage.control.publish("lobby", json_of(&json!(code.code()))).await.unwrap();
         ann.expect_none("after it", |message| message["push"]["pub"].is_object()).await;
     }
-    assert_eq!(stage.control.unsubscribe("ann", "elsewhere", UnsubscribeCode::Server), 2);
+    assert_eq!(
+        stage.control.unsubscribe("ann", "elsewhere", UnsubscribeCode::Server).await.here,
+        2
+    );
     ann.expect_none("where it was not", |message| message["push"]["unsubscribe"].is_object()).await;
 }
 
@@ -90,7 +96,7 @@ async fn a_person_is_put_into_a_channel_and_hears_it() {
     let stage = Stage::start().await;
     let mut ann = stage.connect("ann").await;
     stage.control.publish("lobby", json_of(&json!("before"))).await.unwrap();
-    assert_eq!(stage.control.subscribe("ann", "lobby"), 1);
+    assert_eq!(stage.control.subscribe("ann", "lobby").await.here, 1);
     let push = ann.push("subscribe").await;
     assert_eq!(push["channel"], "lobby");
     let sub = &push["subscribe"];
@@ -99,7 +105,7 @@ async fn a_person_is_put_into_a_channel_and_hears_it() {
     stage.control.publish("lobby", json_of(&json!("after"))).await.unwrap();
     let publication = ann.publication().await;
     assert_eq!((&publication["data"], &publication["offset"]), (&json!("after"), &json!(2)));
-    assert_eq!(stage.control.subscribe("ann", "lobby"), 1);
+    assert_eq!(stage.control.subscribe("ann", "lobby").await.here, 1);
     ann.expect_none("twice", |message| message["push"]["subscribe"].is_object()).await;
     assert_eq!(ann.refused("subscribe", json!({ "channel": "lobby" })).await["code"], 105);
     ann.ask("unsubscribe", json!({ "channel": "lobby" })).await;
@@ -111,7 +117,7 @@ async fn channels_that_do_not_exist_are_no_place_to_be_put_into() {
     let stage = Stage::start().await;
     let mut ann = stage.connect("ann").await;
     for channel in ["nowhere:1", "room:1", "", "a b"] {
-        assert_eq!(stage.control.subscribe("ann", channel), 1);
+        assert_eq!(stage.control.subscribe("ann", channel).await.here, 1);
         assert!(stage.control.publish(channel, json_of(&json!(1))).await.is_err(), "{channel}");
     }
     ann.expect_none("a push", |message| message["push"].is_object()).await;
@@ -123,7 +129,7 @@ async fn a_message_goes_to_every_connection_of_a_person_and_to_nobody_else() {
     let (mut ann, mut bob) = (stage.connect("ann").await, stage.connect("bob").await);
     let (mut second, mut third) = (stage.connect_binary("ann").await, stage.sse("ann").await);
     let data = json!({ "notice": "maintenance" });
-    assert_eq!(stage.control.send("ann", json_of(&data)), 3);
+    assert_eq!(stage.control.send("ann", json_of(&data)).await.here, 3);
     assert_eq!(ann.push("message").await["message"]["data"], data);
     let is_message = |message: &Value| message["push"]["message"].is_object();
     assert_eq!(third.expect(is_message).await["push"]["message"]["data"], data);
@@ -187,13 +193,13 @@ async fn a_feed_that_cannot_be_continued_is_said_to_be_lost() {
 async fn the_server_changes_how_long_a_connection_is_good() {
     let stage = Stage::start().await;
     let (mut ann, mut bob) = (stage.connect("ann").await, stage.connect("bob").await);
-    assert_eq!(stage.control.refresh("ann", Some(unix() + 600)), 1);
+    assert_eq!(stage.control.refresh("ann", Some(unix() + 600)).await.here, 1);
     let push = ann.push("refresh").await["refresh"].clone();
     let ttl = push["ttl"].as_u64().unwrap();
     assert!(push["expires"] == true && (590..=600).contains(&ttl), "{push}");
-    assert_eq!(stage.control.refresh("ann", None), 1);
+    assert_eq!(stage.control.refresh("ann", None).await.here, 1);
     assert_eq!(ann.push("refresh").await["refresh"], json!({}));
-    assert_eq!(stage.control.refresh("bob", Some(unix() - 24)), 1);
+    assert_eq!(stage.control.refresh("bob", Some(unix() - 24)).await.here, 1);
     assert_eq!(bob.closed().await, 3005);
     ann.ask("ping", json!({})).await;
 }
@@ -202,6 +208,6 @@ async fn the_server_changes_how_long_a_connection_is_good() {
 async fn somebody_without_a_name_cannot_be_named() {
     let stage = Stage::start().await;
     let mut nobody = stage.anonymous().await;
-    assert_eq!(stage.control.disconnect("", DisconnectCode::Forced), 0);
+    assert_eq!(stage.control.disconnect("", DisconnectCode::Forced).await.here, 0);
     nobody.ask("ping", json!({})).await;
 }

@@ -322,7 +322,7 @@ async fn closes_of_both_sides_end_in_order() {
     assert_eq!(ann.closed().await, 4000);
 
     let mut bob = sealed.member("bob").await;
-    assert_eq!(sealed.stage.control.disconnect("bob", DisconnectCode::Forced), 1);
+    assert_eq!(sealed.stage.control.disconnect("bob", DisconnectCode::Forced).await.here, 1);
     assert_eq!(bob.closed().await, 3503);
 
     // Without WebSocket's close and without TLS's: a client that vanished.

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chassis::redis::Redis;
-use chassis::redis::commands::{Msg, RedisError, Value, pipe};
+use chassis::redis::commands::{Msg, RedisError, Value, cmd, pipe};
 use futures_util::StreamExt;
 use parking_lot::Mutex;
 use rand::RngExt;
@@ -41,11 +41,15 @@ const CONFIRM_TIMEOUT: Duration = Duration::from_millis(500);
 /// Between two attempts to listen again, at most; nodes do not all come at once.
 const RETRY_MAX: Duration = Duration::from_secs(1);
 
+/// Why nothing is heard before the first connection.
+const CONNECTING: &str = "connecting";
+
 /// Both directions of one node.
 #[derive(Debug)]
 pub struct Transport {
     prefix: String,
     node: Uuid,
+    redis: Redis,
     waiting: mpsc::Sender<(String, Bytes)>,
     wanted: Mutex<Wanted>,
     /// Something became wanted, or is not wanted any more.
@@ -82,10 +86,11 @@ impl Transport {
         let transport = Arc::new(Self {
             prefix: prefix.to_owned(),
             node,
+            redis: redis.clone(),
             waiting: sender,
             wanted: Mutex::default(),
             changed: Notify::new(),
-            state: watch::Sender::new(BusState::Down("connecting")),
+            state: watch::Sender::new(BusState::Down(CONNECTING)),
         });
         (transport.clone(), Tasks { redis, transport, waiting })
     }
@@ -95,6 +100,13 @@ impl Transport {
         if self.waiting.try_send(said).is_err() {
             tracing::debug!("the bus is behind: a message is lost");
         }
+    }
+
+    pub(super) async fn tell(&self, topic: Topic<'_>, message: &Message) -> bool {
+        let mut publish = cmd("PUBLISH");
+        publish.arg(self.name(topic)).arg(&*encode(self.node, message));
+        let told = self.redis.query::<Value>(&publish).await;
+        told.inspect_err(|error| tracing::debug!(%error, "nodes could not be told")).is_ok()
     }
 
     pub(super) fn state(&self) -> watch::Receiver<BusState> {
@@ -127,7 +139,8 @@ impl Transport {
     }
 
     pub(super) async fn confirmed(&self, mut confirmed: watch::Receiver<bool>) -> bool {
-        if *self.state.borrow() != BusState::Up {
+        // A node that starts hears the others in a moment.
+        if !matches!(*self.state.borrow(), BusState::Up | BusState::Down(CONNECTING)) {
             return *confirmed.borrow();
         }
         let listened_to = confirmed.wait_for(|confirmed| *confirmed);

@@ -202,17 +202,17 @@ impl Stage {
             }
             Act::Disconnect { user, code } => {
                 let code = DisconnectCode::ALL.iter().find(|known| known.code() == code);
-                control.disconnect(&user, *code.ok_or("no such code")?)
+                control.disconnect(&user, *code.ok_or("no such code")?).await
             }
             Act::Unsubscribe { user, channel, code } => {
                 let code = UnsubscribeCode::ALL.iter().find(|known| known.code() == code);
-                control.unsubscribe(&user, &channel, *code.ok_or("no such code")?)
+                control.unsubscribe(&user, &channel, *code.ok_or("no such code")?).await
             }
-            Act::Subscribe { user, channel } => control.subscribe(&user, &channel),
-            Act::Refresh { user, ttl } => control.refresh(&user, Some(unix() + ttl)),
-            Act::Send { user, data } => control.send(&user, document(&data)?),
+            Act::Subscribe { user, channel } => control.subscribe(&user, &channel).await,
+            Act::Refresh { user, ttl } => control.refresh(&user, Some(unix() + ttl)).await,
+            Act::Send { user, data } => control.send(&user, document(&data)?).await,
         };
-        if told == 0 { Err("the user is not connected".into()) } else { Ok(told.into()) }
+        if told.here == 0 { Err("the user is not connected".into()) } else { Ok(told.here.into()) }
     }
 
     /// Ends the servers; whatever the clients did, nothing of them is left that has to be forced.
