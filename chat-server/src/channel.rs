@@ -8,6 +8,7 @@
 //! nothing is encoded twice and no socket is touched. Nothing here calls a store, a session or a
 //! command.
 
+mod changes;
 mod history;
 mod hub;
 mod live;
@@ -16,6 +17,7 @@ mod namespace;
 mod order;
 mod outlet;
 
+pub use changes::{Changes, Notes};
 pub use history::{History, Page, Since};
 pub use hub::{Full, Hub};
 pub use live::{Channel, Delivered, Recovery, Subscription};

@@ -30,7 +30,7 @@ use tokio::time::Instant;
 
 pub use authority::Authority;
 pub use connect::{Connected, connect};
-pub use doorkeeper::may_stay;
+pub use doorkeeper::{follow, may_stay};
 pub use enter::{Entered, Entering, Start};
 pub(crate) use enter::{PAGE_PUBLICATIONS_MAX, log_between};
 pub use history::history;

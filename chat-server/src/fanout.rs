@@ -26,10 +26,19 @@ use bus::{Bus, LogEvent, Message, Topic};
 
 use crate::channel::{Channel, ChannelName, Delivered, Full, Hub, Options};
 use crate::protocol::Publication;
+use crate::room::RoomId;
+use crate::room::happening::Heard;
 use crate::store::{self, Amend, Change, Published, Store};
 
 /// How long whoever asked waits for the store: a command is answered within four seconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(3500);
+
+/// What the channels of rooms begin with.
+const ROOM: &str = "room:";
+
+/// When heads are compared after a change of which it is not known whether it was done: a commit
+/// that nobody waits for any more ends within the time it may take, if it does.
+const DOUBTS: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(2)];
 
 /// Channels that wait for something missing; more are found by the comparison of heads.
 const GAPS_MAX: usize = 1024;
@@ -74,7 +83,13 @@ impl Fanout {
     /// Puts committed events before everyone who listens, here and on the other nodes.
     pub fn publish(&self, published: Vec<Published>) {
         let epoch = self.hub.log_epoch();
-        for Published { channel, event, amends, accepted, .. } in published {
+        for Published { log, channel, event, amends, accepted } in published {
+            // Also where nobody here is in the room: whoever is answered may ask at once.
+            if channel.starts_with(ROOM)
+                && let Some(heard) = Heard::parse(&event.data)
+            {
+                self.hub.changes().raise(RoomId::from_uuid(log.uuid()), &heard);
+            }
             self.deliver(&channel, event.publication(), amends.clone(), accepted);
             let event = LogEvent { epoch: epoch.clone(), event, amends };
             self.bus.say(Topic::Channel(&channel), &Message::Event(event));
@@ -84,6 +99,13 @@ impl Fanout {
     /// Something may have been missed: where the channels stand is compared with the store.
     pub fn compare_soon(&self) {
         self.soon.notify_one();
+    }
+
+    async fn compare_for_a_while(&self) {
+        for pause in DOUBTS {
+            tokio::time::sleep(pause).await;
+            self.compare_soon();
+        }
     }
 
     /// Puts an event that another node has committed before everyone who listens here.
@@ -142,7 +164,13 @@ impl Fanout {
     {
         let (this, operation) = (self.clone(), operation(self.store.clone()));
         let task = self.tasks.spawn(async move {
-            let Change { value, published } = operation.await?;
+            let done = operation.await;
+            if let Err(store::Error::Unavailable { .. } | store::Error::Database(_)) = &done {
+                // What is not known to be done may have been, or may be done yet.
+                let again = this.clone();
+                this.tasks.spawn(async move { again.compare_for_a_while().await });
+            }
+            let Change { value, published } = done?;
             this.publish(published);
             Ok(value)
         });

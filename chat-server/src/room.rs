@@ -93,4 +93,11 @@ impl Kind {
             Self::Feed => "feed",
         }
     }
+
+    /// The kind of a word on the wire.
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<Self> {
+        let all = [Self::Public, Self::Private, Self::Direct, Self::Feed];
+        all.into_iter().find(|kind| kind.word() == word)
+    }
 }

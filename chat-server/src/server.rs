@@ -34,7 +34,7 @@ use routes::Routes;
 
 use crate::channel::{self, Hub, Namespaces};
 use crate::cli::banner::{self, BoundAddrs};
-use crate::command::{Authority, ReadMarks, Services, SlowMode, at_least_one, read_marks};
+use crate::command::{self, Authority, ReadMarks, Services, SlowMode, at_least_one, read_marks};
 use crate::config::Config;
 use crate::control::Control;
 use crate::fanout::bus;
@@ -158,7 +158,7 @@ impl Server {
         let wiring = store::Wiring { store: store.clone(), publish, meters: metrics.committer() };
         let services = Arc::new(Services {
             committer: Committer::start(wiring, &background),
-            authority: Authority::new(store.clone()),
+            authority: Authority::new(store.clone(), hub.clone()),
             fanout,
             store,
             hub,
@@ -287,6 +287,7 @@ impl Server {
         background.spawn(async move { metrics.run(until).await });
         background.spawn(count_users(services.clone(), over.clone()));
         background.spawn(read_marks::tell(services.clone(), over.clone()));
+        background.spawn(command::follow(services.clone(), over.clone()));
         let upkeep = Upkeep::new(services.store.clone(), self.config.upkeep, trimmed(services));
         background.spawn(upkeep.run(over.clone()));
         background.spawn(services.store.clone().watch(over.clone()));

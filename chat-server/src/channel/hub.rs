@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::live::Kept;
 use super::outlet::OUTLETS;
-use super::{Channel, ChannelName, Namespaces, Options};
+use super::{Changes, Channel, ChannelName, Namespaces, Options};
 use crate::fanout::bus::Bus;
 use crate::outbound::Format;
 
@@ -67,7 +67,8 @@ impl Hub {
         bus: Bus,
         history_bytes_max: usize,
     ) -> Arc<Self> {
-        let kept = Kept { bytes: AtomicUsize::new(0), bytes_max: history_bytes_max };
+        let (bytes, changes) = (AtomicUsize::new(0), Changes::default());
+        let kept = Kept { bytes, bytes_max: history_bytes_max, changes };
         Arc::new(Self {
             parts: std::iter::repeat_with(Mutex::default).take(PARTS).collect(),
             hasher: RandomState::default(),
@@ -97,6 +98,12 @@ impl Hub {
     #[must_use]
     pub fn has_room(&self) -> bool {
         self.kept.has_room()
+    }
+
+    /// What happens to rooms and to the people in them.
+    #[must_use]
+    pub fn changes(&self) -> &Changes {
+        &self.kept.changes
     }
 
     /// Channels in use.

@@ -25,7 +25,7 @@ pub use subscription::Subscription;
 
 use super::order::Order;
 use super::outlet::{Audience, OUTLETS, index};
-use super::{ChannelName, History, Options, Page, Since};
+use super::{Changes, ChannelName, History, Options, Page, Since};
 use crate::fanout::bus::Listening;
 use crate::outbound::Format;
 use crate::protocol::{
@@ -62,6 +62,8 @@ pub struct Channel {
 pub(super) struct Kept {
     pub(super) bytes: AtomicUsize,
     pub(super) bytes_max: usize,
+    /// What happened in rooms.
+    pub(super) changes: Changes,
 }
 
 struct State {

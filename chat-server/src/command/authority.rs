@@ -4,19 +4,17 @@
 //! forgotten at once when this process changes it. Whoever writes is checked again under the
 //! room's lock, so staleness only ever costs a refusal a moment too late for readers.
 //!
-//! Invariant: who asks after [`Authority::forget`] is told what was committed before it, also when
-//! the store was being asked at that moment: what is remembered bears the marks that were up when
-//! the store was asked, and forgetting changes a mark.
+//! Invariant: who asks after [`Changes::raise`] is told what was committed before it, also when the
+//! store was being asked at that moment: what is remembered bears the marks that were up when the
+//! store was asked, and whatever happens in a room raises one.
 
-use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use foldhash::fast::RandomState;
 use moka::future::Cache;
 
 use super::{Refusal, unix_millis};
+use crate::channel::{Changes, Hub};
 use crate::room::{Act, Permit, Room, RoomId};
 use crate::store::{self, Standing, Store};
 
@@ -26,9 +24,6 @@ const TIME_TO_LIVE: Duration = Duration::from_millis(900);
 /// How many: about 20 MB.
 const STANDINGS_MAX: u64 = 100_000;
 
-/// Marks: who shares one with somebody else is forgotten with them, which costs a question.
-const MARKS: usize = 4096;
-
 /// How often an answer may be overtaken before it is taken as it comes.
 const ATTEMPTS_MAX: usize = 3;
 
@@ -36,9 +31,8 @@ const ATTEMPTS_MAX: usize = 3;
 #[derive(Debug, Clone)]
 pub struct Authority {
     store: Arc<Store>,
+    hub: Arc<Hub>,
     standings: Cache<(RoomId, Arc<str>), Known>,
-    marks: Arc<[AtomicU64]>,
-    hasher: RandomState,
 }
 
 /// What is remembered of a person in a room.
@@ -52,11 +46,10 @@ struct Known {
 impl Authority {
     /// One that knows nothing yet.
     #[must_use]
-    pub fn new(store: Arc<Store>) -> Self {
+    pub fn new(store: Arc<Store>, hub: Arc<Hub>) -> Self {
         let standings =
             Cache::builder().max_capacity(STANDINGS_MAX).time_to_live(TIME_TO_LIVE).build();
-        let marks = std::iter::repeat_with(AtomicU64::default).take(MARKS).collect();
-        Self { store, standings, marks, hasher: RandomState::default() }
+        Self { store, hub, standings }
     }
 
     /// May this person (empty: nobody in particular) do this now?
@@ -86,13 +79,13 @@ impl Authority {
         let key = (room, user.clone());
         for _ in 0..ATTEMPTS_MAX {
             let read = async {
-                let marks = self.marks(room, user);
+                let marks = self.changes().marks(room, user);
                 let standing = self.store.standing(room, user).await.map(Arc::new)?;
                 Ok(Known { standing, marks })
             };
             let known = self.standings.try_get_with(key.clone(), read).await;
             let known = known.map_err(|error: Arc<store::Error>| store::Error::clone(&error))?;
-            if known.marks == self.marks(room, user) {
+            if known.marks == self.changes().marks(room, user) {
                 return Ok(known.standing);
             }
             self.standings.invalidate(&key).await;
@@ -101,32 +94,32 @@ impl Authority {
         self.store.standing(room, user).await.map(Arc::new)
     }
 
-    /// A person is something else in a room from now on.
-    pub fn forget(&self, room: RoomId, user: &Arc<str>) {
-        self.mark(&(room, user)).fetch_add(1, Ordering::SeqCst);
-    }
-
-    /// A room is something else from now on.
-    pub fn forget_room(&self, room: RoomId) {
-        self.mark(&room).fetch_add(1, Ordering::SeqCst);
-    }
-
-    fn marks(&self, room: RoomId, user: &Arc<str>) -> (u64, u64) {
-        let up = |mark: &AtomicU64| mark.load(Ordering::SeqCst);
-        (up(self.mark(&room)), up(self.mark(&(room, user))))
-    }
-
-    fn mark(&self, of: &impl Hash) -> &AtomicU64 {
-        let hash = usize::try_from(self.hasher.hash_one(of) >> 32).unwrap_or_default();
-        &self.marks[hash % MARKS]
+    fn changes(&self) -> &Changes {
+        self.hub.changes()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use chassis::delivery::{Config, Delivered, Delivery, Observer, Shed};
+    use tokio_util::task::TaskTracker;
+
     use super::*;
+    use crate::channel::Namespaces;
+    use crate::config::Environment;
+    use crate::fanout::bus::Bus;
+    use crate::room::happening::{Heard, MemberChange};
     use crate::room::{FOR_EVER, Kind, Role, RoomName};
     use crate::store::{Deed, NewRoom, Settings, Target};
+
+    struct Nobody;
+
+    impl Observer for Nobody {
+        fn delivered(&self, _: Delivered) {}
+        fn caught_up(&self, _: u64) {}
+        fn shed(&self, _: Shed) {}
+        fn failed(&self) {}
+    }
 
     /// A public room of ann's with bob in it.
     async fn lobby() -> (tempfile::TempDir, Arc<Store>, RoomId) {
@@ -141,6 +134,19 @@ mod tests {
         (data, store, room)
     }
 
+    fn authority(store: &Arc<Store>) -> Authority {
+        let sizes = Config { shards: 1, backlog_bytes_max: 1, budget_bytes: 1 };
+        let observer: Arc<dyn Observer> = Arc::new(Nobody);
+        let delivery = Delivery::start(sizes, &observer, &TaskTracker::new());
+        let namespaces = Namespaces::load(None, Environment::Development).unwrap();
+        Authority::new(store.clone(), Hub::new(namespaces, delivery, Bus::Local, 1 << 20))
+    }
+
+    fn banned() -> Heard {
+        let (user, change) = ("bob".into(), MemberChange::Banned);
+        Heard::Member { user, change, role: None, until: FOR_EVER }
+    }
+
     fn ban(room: RoomId) -> Deed {
         Deed { room, by: "ann".into(), user: "bob".into(), reason: None }
     }
@@ -148,25 +154,26 @@ mod tests {
     #[tokio::test]
     async fn what_is_forgotten_is_asked_again() {
         let (_data, store, room) = lobby().await;
-        let (authority, bob) = (Authority::new(store.clone()), Arc::from("bob"));
+        let (authority, bob) = (authority(&store), Arc::from("bob"));
         assert!(authority.permit(room, &bob, Act::Read).await.is_ok());
         store.ban(ban(room), FOR_EVER).await.unwrap();
-        authority.forget(room, &bob);
+        authority.changes().raise(room, &banned());
         assert!(authority.permit(room, &bob, Act::Read).await.is_err());
         store.unban(ban(room)).await.unwrap();
-        authority.forget_room(room);
+        let opened = Heard::Room { kind: None, slow_mode_seconds: None, archived: None };
+        authority.changes().raise(room, &opened);
         assert!(authority.permit(room, &bob, Act::Read).await.is_ok());
     }
 
     #[tokio::test]
     async fn an_answer_from_before_it_was_forgotten_is_not_believed() {
         let (_data, store, room) = lobby().await;
-        let (authority, bob) = (Authority::new(store.clone()), Arc::from("bob"));
+        let (authority, bob) = (authority(&store), Arc::from("bob"));
         // The store was asked before the ban, and answers after everything was forgotten.
-        let marks = authority.marks(room, &bob);
+        let marks = authority.changes().marks(room, &bob);
         let standing = Arc::new(store.standing(room, &bob).await.unwrap());
         store.ban(ban(room), FOR_EVER).await.unwrap();
-        authority.forget(room, &bob);
+        authority.changes().raise(room, &banned());
         authority.standings.insert((room, bob.clone()), Known { standing, marks }).await;
         let standing = authority.standing(room, &bob).await.unwrap();
         assert_eq!((standing.membership.role, standing.membership.banned_until), (None, FOR_EVER));

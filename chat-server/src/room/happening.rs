@@ -3,13 +3,17 @@
 //!
 //! Pure; the field names and words are those of the protocol.
 
-use serde::{Serialize, Serializer};
+mod heard;
+
+use serde::{Deserialize, Serialize, Serializer};
+
+pub use heard::Heard;
 
 use super::{FOR_EVER, Kind, Reason, Role, RoomId, RoomName, Topic};
 use crate::protocol::{Json, NotJson};
 
 /// What happened to a person in a room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MemberChange {
     /// They are in it, by themselves or because somebody brought them in.

@@ -30,8 +30,6 @@ pub struct RoomUpdate {
 pub struct Altered {
     /// The offset of the event; where the log stands when nothing changed.
     pub offset: u64,
-    /// It was public and is not any more: who is no member may not read it.
-    pub closed: bool,
 }
 
 /// Which right it takes, and its method.
@@ -84,7 +82,7 @@ impl Store {
         view.standing.room.authorize(&view.standing.membership, act, now)?;
         let event = wanted(&view);
         if event.is_empty() {
-            return Ok(Change::nothing(Altered { offset: view.head, closed: false }));
+            return Ok(Change::nothing(Altered { offset: view.head }));
         }
         tx.write(&view, &event, now).await?;
         let data = event.json().map_err(unwritable)?;
@@ -93,8 +91,7 @@ impl Store {
         let published = tx.record(entry, now).await?;
         tx.audit(audit::Act { room, actor: by, action, subject: "", detail }, now).await?;
         tx.commit().await?;
-        let closed = event.kind.is_some_and(|kind| kind != Kind::Public);
-        let value = Altered { offset: published.event.offset, closed };
+        let value = Altered { offset: published.event.offset };
         Ok(Change { value, published: vec![published] })
     }
 }

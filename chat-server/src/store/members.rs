@@ -40,8 +40,6 @@ pub struct Settled {
     pub role: Option<Role>,
     /// The offset of the event; where the log stands when nothing changed.
     pub offset: u64,
-    /// Whether they may read the room.
-    pub reads: bool,
 }
 
 /// A person in a room.
@@ -186,7 +184,7 @@ impl Case {
     /// Everything is as it should be already.
     pub(super) async fn unchanged(mut self) -> Result<Change<Settled>, Error> {
         let offset = self.tx.head(self.room.id).await?;
-        Ok(Change::nothing(self.settled(self.subject, offset)))
+        Ok(Change::nothing(Settled { role: self.subject.role, offset }))
     }
 
     /// The person stands differently from now on.
@@ -214,14 +212,9 @@ impl Case {
             self.tx.audit(audit::Act { room, actor, action, subject, detail }, self.now).await?;
         }
         let offset = published.first().map_or(0, |published| published.event.offset);
-        let value = self.settled(after, offset);
+        let value = Settled { role: after.role, offset };
         self.tx.commit().await?;
         Ok(Change { value, published })
-    }
-
-    fn settled(&self, membership: Membership, offset: u64) -> Settled {
-        let reads = self.room.authorize(&membership, Act::Read, self.now).is_ok();
-        Settled { role: membership.role, offset, reads }
     }
 
     /// Writes the row, or removes one that says nothing any more, and counts.

@@ -22,6 +22,7 @@ mod export;
 mod feeds;
 mod forgery;
 mod gone;
+mod gone_nodes;
 mod harness;
 mod history;
 mod hostile_sockets;

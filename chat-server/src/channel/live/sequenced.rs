@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::super::order::{Arrival, Turn};
 use super::{Channel, State};
 use crate::protocol::Publication;
+use crate::room::happening::Heard;
 use crate::room::{LogId, RoomId};
 use crate::store::{Amend, Head};
 
@@ -104,6 +105,11 @@ impl Channel {
 
     fn pass(&self, state: &mut State, arrival: Arrival, accepted: Option<Instant>) {
         let Arrival { mut publication, amends } = arrival;
+        if let Some(room) = self.room()
+            && let Some(heard) = Heard::parse(&publication.data)
+        {
+            self.kept.changes.note(room, &heard);
+        }
         for Amend { offset, data } in &amends {
             state.history.amend(*offset, data);
         }

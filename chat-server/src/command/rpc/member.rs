@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::super::doorkeeper::Doorkeeper;
 use super::super::fields::invalid;
 use super::super::unix_millis;
 use super::{Call, Refusal, answer, unknown_method};
@@ -41,8 +40,7 @@ pub(super) async fn call(call: &Call<'_>, verb: &str) -> Result<Json, Refusal> {
     answer(&Placed { offset: settled.offset })
 }
 
-/// Does something to somebody. Whoever may no longer read the room is out of its channel when the
-/// change is published.
+/// Does something to somebody.
 pub(super) async fn settle<F>(
     call: &Call<'_>,
     deed: Deed,
@@ -51,22 +49,7 @@ pub(super) async fn settle<F>(
 where
     F: Future<Output = Result<Change<Settled>, store::Error>> + Send + 'static,
 {
-    let keeper = Doorkeeper::of(call.services);
-    let (room, user) = (deed.room, deed.user.clone());
-    let operation = |store| {
-        let change = change(store, deed);
-        async move {
-            let done = change.await;
-            // After an error as well: what is not known to be done may have been.
-            keeper.forget(room, &user);
-            let done = done?;
-            if !done.value.reads {
-                keeper.put_out(room, &user);
-            }
-            Ok(done)
-        }
-    };
-    Ok(call.services.fanout.change(operation).await?)
+    Ok(call.services.fanout.change(|store| change(store, deed)).await?)
 }
 
 /// Who does it to whom, where and why.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use chassis::auth::UserId;
 use serde::Serialize;
 
-use super::super::doorkeeper::Doorkeeper;
 use super::super::fields::invalid;
 use super::super::unix_millis;
 use super::member::{Placed, settle};
@@ -178,14 +177,14 @@ async fn update(call: &Call<'_>) -> Result<Json, Refusal> {
         slow_mode_seconds: slow_mode(call)?,
         retention_seconds: retention(call)?,
     };
-    alter(call, room, async move |store| store.update_room(room, by, update).await).await
+    alter(call, async move |store| store.update_room(room, by, update).await).await
 }
 
 async fn archive(call: &Call<'_>) -> Result<Json, Refusal> {
     let by = call.user()?.clone();
     let room = call.room()?;
     let archived = call.fields.maybe_flag("archived")?.unwrap_or(true);
-    alter(call, room, async move |store| store.archive_room(room, by, archived).await).await
+    alter(call, async move |store| store.archive_room(room, by, archived).await).await
 }
 
 async fn members(call: &Call<'_>) -> Result<Json, Refusal> {
@@ -207,30 +206,15 @@ async fn members(call: &Call<'_>) -> Result<Json, Refusal> {
     answer(&Members { members: members.into_iter().map(shared).collect(), next })
 }
 
-/// Changes a room. Who may no longer read it is out of its channel when the change is published.
+/// Changes a room.
 async fn alter<F>(
     call: &Call<'_>,
-    room: RoomId,
     change: impl FnOnce(Arc<crate::store::Store>) -> F,
 ) -> Result<Json, Refusal>
 where
     F: Future<Output = Result<Change<Altered>, crate::store::Error>> + Send + 'static,
 {
-    let keeper = Doorkeeper::of(call.services);
-    let operation = |store| {
-        let change = change(store);
-        async move {
-            let done = change.await;
-            // After an error as well: what is not known to be done may have been.
-            keeper.forget_room(room);
-            let done = done?;
-            if done.value.closed {
-                keeper.clear(room).await;
-            }
-            Ok(done)
-        }
-    };
-    let altered = call.services.fanout.change(operation).await?;
+    let altered = call.services.fanout.change(change).await?;
     answer(&Placed { offset: altered.offset })
 }
 
