@@ -52,6 +52,7 @@ use crate::protocol::{ClientInfo, DisconnectCode, ErrorCode, ErrorReply};
 use crate::room::Act;
 use crate::session::Subs;
 use crate::session::registry::Registry;
+use crate::session::remote::Remote;
 use crate::store::{Committer, Store};
 
 /// How long a key source may take: SDKs give up after five seconds.
@@ -75,6 +76,8 @@ pub struct Services {
     pub fanout: Arc<Fanout>,
     /// The sessions.
     pub registry: Arc<Registry>,
+    /// The sessions of other nodes.
+    pub remote: Remote,
     /// Who verifies tokens.
     pub verifier: Arc<Verifier>,
     /// The limits.

@@ -133,8 +133,8 @@ impl Control {
                 let feed = ChannelName::of_user(user);
                 let topic = Topic::Channel(feed.shared());
                 match self.services.bus.tell(topic, &Message::Order(order)).await {
-                    true => Elsewhere::Told,
-                    false => Elsewhere::Unknown,
+                    Some(_) => Elsewhere::Told,
+                    None => Elsewhere::Unknown,
                 }
             }
             _ => Elsewhere::NotNeeded,

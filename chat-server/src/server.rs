@@ -43,6 +43,7 @@ use crate::metrics::{Metrics, Shed};
 use crate::nodes::{Heart, Nodes};
 use crate::protocol::DisconnectCode;
 use crate::session::registry::{Directive, Registry};
+use crate::session::remote::Remote;
 use crate::store::{self, Committer, Store};
 use crate::upkeep::{self, Upkeep};
 
@@ -156,13 +157,15 @@ impl Server {
         let publish = fanout.clone();
         let publish = Arc::new(move |published| publish.publish(published));
         let wiring = store::Wiring { store: store.clone(), publish, meters: metrics.committer() };
+        let registry = Arc::new(Registry::default());
         let services = Arc::new(Services {
             committer: Committer::start(wiring, &background),
             authority: Authority::new(store.clone(), hub.clone()),
             fanout,
             store,
             hub,
-            registry: Arc::new(Registry::default()),
+            remote: Remote::new(bus.clone(), registry.clone(), limits.frame_bytes_max),
+            registry,
             verifier,
             limits: limits.clone(),
             timing: config.timing.clone(),

@@ -12,6 +12,7 @@ mod dispatch;
 mod end;
 mod inbound;
 pub mod registry;
+pub mod remote;
 mod subs;
 
 use std::future::poll_fn;

@@ -1,7 +1,8 @@
 //! `POST /emulation`: commands of a client whose stream only flows down.
 //!
 //! The body names the node and the session's secret; the commands go into the session's mailbox
-//! and the replies down its stream.
+//! and the replies down its stream. Behind a balancer they come to any node: that hands them to
+//! the one the session lives on and answers as that would.
 
 use axum::Extension;
 use axum::body::Body;
@@ -10,11 +11,14 @@ use axum::response::{IntoResponse, Response};
 use chassis::accept::Peer;
 use http::{HeaderMap, StatusCode};
 use secrecy::ExposeSecret;
+use uuid::Uuid;
 
 use super::stream::{is_protobuf, read};
 use super::{Doors, refusal};
+use crate::fanout::bus::Outcome;
 use crate::protocol::{Encoding, decode_emulation};
 use crate::session::registry::Directive;
+use crate::session::remote::Commands;
 
 /// A frame as a JSON text may double in length; the rest is the envelope.
 const ESCAPING: usize = 2;
@@ -44,12 +48,23 @@ async fn deliver(doors: &Doors, headers: &HeaderMap, body: Body) -> Result<(), R
     if request.data.len() > frame_max {
         return Err(refusal::too_large(frame_max, Some(request.data.len() as u64)));
     }
-    let missing = |reason, detail| refusal::problem(StatusCode::NOT_FOUND, reason, detail);
-    if request.node != *doors.services.node {
-        return Err(missing("node", "there is no such node"));
+    // Names that no node can have need not be asked for.
+    let node = Uuid::parse_str(&request.node).map_err(|_no_id| refusal::unknown_node())?;
+    let session = u128::from_str_radix(request.session.expose_secret(), 16);
+    let session = session.map_err(|_no_secret| unknown_session())?;
+    if node.to_string() == *doors.services.node {
+        let mailbox = doors.services.registry.emulated(session).ok_or_else(unknown_session)?;
+        let told = mailbox.tell(Directive::Frame(request.data));
+        return told.map_err(|_full| refusal::mailbox_full());
     }
-    let secret = u128::from_str_radix(request.session.expose_secret(), 16).ok();
-    let session = secret.and_then(|secret| doors.services.registry.emulated(secret));
-    let mailbox = session.ok_or_else(|| missing("session", "there is no such session"))?;
-    mailbox.tell(Directive::Frame(request.data)).map_err(|_full| refusal::mailbox_full())
+    let commands = Commands { session, frame: request.data };
+    match doors.services.remote.hand(node, commands).await.map_err(refusal::unanswered)? {
+        Outcome::Taken => Ok(()),
+        Outcome::UnknownSession => Err(unknown_session()),
+        Outcome::MailboxFull => Err(refusal::mailbox_full()),
+    }
+}
+
+fn unknown_session() -> Response {
+    refusal::problem(StatusCode::NOT_FOUND, "session", "there is no such session")
 }

@@ -9,6 +9,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
 use crate::protocol::ErrorCode;
+use crate::session::remote::Unanswered;
 
 /// How long a client waits before it tries a full or leaving server again.
 const BUSY_RETRY: Duration = Duration::from_secs(5);
@@ -28,6 +29,21 @@ pub(super) fn draining() -> Response {
 pub(super) fn mailbox_full() -> Response {
     let detail = "too many commands wait for this session";
     later(StatusCode::TOO_MANY_REQUESTS, "commands_waiting", detail, Duration::from_secs(1))
+}
+
+pub(super) fn unknown_node() -> Response {
+    problem(StatusCode::NOT_FOUND, "node", "there is no such node")
+}
+
+/// Commands for another node that it did not take, or not for all this one knows.
+pub(super) fn unanswered(why: Unanswered) -> Response {
+    let reason = match why {
+        Unanswered::UnknownNode => return unknown_node(),
+        Unanswered::Away => "nodes_away",
+        Unanswered::Late => "node_late",
+        Unanswered::Busy => "nodes_busy",
+    };
+    later(StatusCode::SERVICE_UNAVAILABLE, reason, &why.to_string(), Duration::from_secs(1))
 }
 
 pub(super) fn too_many_requests(wait: RetryAfter, limit: u32) -> Response {

@@ -14,6 +14,7 @@ mod transport;
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use uuid::Uuid;
 
 pub use message::{Crowd, LogEvent, Malformed, Message, Order, Outcome, What, decode, encode};
 pub use transport::{Tasks, Transport};
@@ -50,7 +51,7 @@ pub enum BusState {
 /// What becomes of messages; called one after the other by one task, so it must not block.
 pub trait Receiver: Send + Sync + 'static {
     /// Another node said something on a topic that is listened to.
-    fn receive(&self, topic: Topic<'_>, message: Message);
+    fn receive(&self, from: Uuid, topic: Topic<'_>, message: Message);
 
     /// Everything is listened to again after a time when nothing was heard.
     fn resumed(&self);
@@ -72,11 +73,11 @@ impl Bus {
         }
     }
 
-    /// Tells other nodes and waits until it was passed on to all that listen; false when that is
-    /// not known. It may overtake what was said before.
-    pub async fn tell(&self, topic: Topic<'_>, message: &Message) -> bool {
+    /// Tells other nodes and waits until it was passed on to all that listen: how many those were,
+    /// this one included; `None` when that is not known. It may overtake what was said before.
+    pub async fn tell(&self, topic: Topic<'_>, message: &Message) -> Option<u64> {
         match self {
-            Self::Local => true,
+            Self::Local => Some(0),
             Self::Redis(transport) => transport.tell(topic, message).await,
         }
     }

@@ -4,8 +4,11 @@
 
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use crate::command::Services;
 use crate::fanout::bus::{Message, Receiver, Topic};
+use crate::session::remote::Commands;
 
 /// Where messages of other nodes go.
 #[derive(Debug)]
@@ -29,18 +32,30 @@ impl Incoming {
             Message::Order(order) => {
                 self.services.registry.obey(&order);
             }
-            other => tracing::debug!(?other, "means nothing in a channel"),
+            // Not what it was: that may be a secret.
+            _ => tracing::debug!("a message means nothing in a channel"),
+        }
+    }
+
+    fn of_this_node(&self, from: Uuid, message: Message) {
+        match message {
+            Message::Commands { question, session, frame } => {
+                self.services.remote.take(from, question, Commands { session, frame });
+            }
+            Message::Taken { question, outcome } => {
+                self.services.remote.heard(from, question, outcome);
+            }
+            _ => tracing::debug!("a message means nothing to a node"),
         }
     }
 }
 
 impl Receiver for Incoming {
-    fn receive(&self, topic: Topic<'_>, message: Message) {
+    fn receive(&self, from: Uuid, topic: Topic<'_>, message: Message) {
         match topic {
             Topic::Channel(name) => self.of_channel(name, message),
-            Topic::Node(_) | Topic::Everyone => {
-                tracing::debug!(?message, "means nothing to a node");
-            }
+            Topic::Node(_) => self.of_this_node(from, message),
+            Topic::Everyone => tracing::debug!("a message means nothing to every node"),
         }
     }
 

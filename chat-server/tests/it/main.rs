@@ -16,6 +16,7 @@ mod conformance;
 mod direct;
 mod doors;
 mod emulation;
+mod emulation_nodes;
 mod erasure;
 mod expiry;
 mod export;

@@ -7,6 +7,7 @@
 
 mod outage;
 mod program;
+mod spread;
 mod stage;
 
 use self::program::Program;
@@ -56,6 +57,21 @@ async fn node_client_over_tls() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn node_client_over_sse_behind_a_balancer() {
+    run_on(Stage::start_spread().await, behind_a_balancer("sse", "json")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn node_client_over_http_stream_json_behind_a_balancer() {
+    run_on(Stage::start_spread().await, behind_a_balancer("http_stream", "json")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn node_client_over_http_stream_protobuf_behind_a_balancer() {
+    run_on(Stage::start_spread().await, behind_a_balancer("http_stream", "protobuf")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn python_client_over_tls() {
     let program = Program::python("protobuf").themes(&["connecting", "history", "recovery"]);
     run_on(Stage::start_tls().await, program).await;
@@ -71,6 +87,10 @@ async fn node_client_while_the_store_does_not_answer() {
 async fn python_client_while_the_store_does_not_answer() {
     let program = Program::python("protobuf").themes(&["outage"]);
     run_on(Stage::start_with_outages().await, program).await;
+}
+
+fn behind_a_balancer(transport: &str, format: &str) -> Program {
+    Program::node(transport, format).themes(&["tokens", "batches", "loops"])
 }
 
 async fn run(program: Program) {

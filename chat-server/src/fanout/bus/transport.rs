@@ -102,11 +102,11 @@ impl Transport {
         }
     }
 
-    pub(super) async fn tell(&self, topic: Topic<'_>, message: &Message) -> bool {
+    pub(super) async fn tell(&self, topic: Topic<'_>, message: &Message) -> Option<u64> {
         let mut publish = cmd("PUBLISH");
         publish.arg(self.name(topic)).arg(&*encode(self.node, message));
-        let told = self.redis.query::<Value>(&publish).await;
-        told.inspect_err(|error| tracing::debug!(%error, "nodes could not be told")).is_ok()
+        let told = self.redis.query::<u64>(&publish).await;
+        told.inspect_err(|error| tracing::debug!(%error, "nodes could not be told")).ok()
     }
 
     pub(super) fn state(&self) -> watch::Receiver<BusState> {
@@ -179,7 +179,7 @@ impl Transport {
         }
         match decode(Bytes::copy_from_slice(said.get_payload_bytes())) {
             Ok((node, _)) if node == self.node => {}
-            Ok((_, Some(message))) => receiver.receive(topic, message),
+            Ok((node, Some(message))) => receiver.receive(node, topic, message),
             Ok((_, None)) => tracing::debug!("a node says what this version does not know"),
             Err(error) => tracing::warn!(%error, "a message on the bus that no node has said"),
         }

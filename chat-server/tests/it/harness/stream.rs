@@ -123,6 +123,11 @@ impl Stream {
         self.expect(|message| message["id"] == id).await
     }
 
+    /// Its commands go to another node from now on, as a balancer may choose.
+    pub fn posts_to(&mut self, address: SocketAddr) {
+        self.address = address;
+    }
+
     /// Sends a frame in JSON.
     pub async fn post(&self, data: &str) -> Answer {
         let body = json!({ "session": self.session, "node": self.node, "data": data });

@@ -14,7 +14,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::outage::Outage;
-use crate::harness::{self, SECRET, unix};
+use super::spread::Spread;
+use crate::harness::{self, Backend, SECRET, unix};
 
 /// The ways to the server that checks cut. Each belongs to one theme, so that themes may run
 /// side by side.
@@ -41,6 +42,7 @@ pub(super) struct Stage {
     proxies: Vec<(&'static str, FaultProxy)>,
     tls: Option<(SelfSigned, tempfile::TempDir)>,
     outage: Option<Outage>,
+    spread: Option<Spread>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -145,7 +147,19 @@ impl Stage {
         for name in PROXIES {
             proxies.push((name, FaultProxy::start(server.addresses.connections).await));
         }
-        Self { server, strict, passing, proxies, tls, outage }
+        Self { server, strict, passing, proxies, tls, outage, spread: None }
+    }
+
+    /// The server everyone uses is two nodes behind one address.
+    pub(super) async fn start_spread() -> Self {
+        let mut stage = Self::with(None, None).await;
+        stage.server = harness::Stage::node(Backend::Sqlite, &VARIABLES).await;
+        let spread = Spread::over(&stage.server).await;
+        for (_, proxy) in &mut stage.proxies {
+            *proxy = FaultProxy::start(spread.address()).await;
+        }
+        stage.spread = Some(spread);
+        stage
     }
 
     /// What clients must trust, where they need TLS.
@@ -158,7 +172,9 @@ impl Stage {
         let servers =
             [("direct", &self.server), ("strict", &self.strict), ("passing", &self.passing)];
         let direct = servers.map(|(name, server)| {
-            (name, self.way(server.addresses.connections, server.addresses.http))
+            let spread = self.spread.as_ref().filter(|_| name == "direct");
+            let http = spread.map_or(server.addresses.http, Spread::address);
+            (name, self.way(server.addresses.connections, http))
         });
         let proxies = self.proxies.iter();
         let cut = proxies.map(|(name, proxy)| (*name, self.way(proxy.address(), proxy.address())));
@@ -212,12 +228,17 @@ impl Stage {
             Act::Refresh { user, ttl } => control.refresh(&user, Some(unix() + ttl)).await,
             Act::Send { user, data } => control.send(&user, document(&data)?).await,
         };
-        if told.here == 0 { Err("the user is not connected".into()) } else { Ok(told.here.into()) }
+        if told.here == 0 && self.spread.is_none() {
+            Err("the user is not connected".into())
+        } else {
+            Ok(told.here.into())
+        }
     }
 
     /// Ends the servers; whatever the clients did, nothing of them is left that has to be forced.
     pub(super) async fn stop(self) {
-        for server in [self.server, self.strict, self.passing] {
+        let second = self.spread.map(|spread| spread.second);
+        for server in [self.server, self.strict, self.passing].into_iter().chain(second) {
             assert_eq!(server.stop().await.forced, 0, "tasks were left behind");
         }
     }
