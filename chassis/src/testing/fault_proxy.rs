@@ -142,6 +142,9 @@ async fn serve(mut client: TcpStream, state: Arc<State>) {
     let Ok(mut server) = TcpStream::connect(state.upstream).await else {
         return reset(&client);
     };
+    // What is forwarded was a packet before: it does not wait for more. A socket that refuses the
+    // option is closed already.
+    drop((client.set_nodelay(true), server.set_nodelay(true)));
     state.connections.send_modify(|open| *open += 1);
     let mut cutting = faults.clone();
     let forwarded = tokio::select! {

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::testing::{Schema, deadline, free_port};
+use loadtest::check::rooms::{Event, Log, Name, Run};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
@@ -23,7 +24,6 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, timeout};
 
-use crate::checker::{Log, Name, Run};
 use crate::harness::{Backend, SECRET, token};
 use link::Link;
 use person::{Person, Record, World, event};
@@ -253,7 +253,7 @@ impl Stage {
     }
 
     /// The log of a room as `export` prints it, while the server runs.
-    fn export(&self, room: &str) -> Vec<crate::checker::Event> {
+    fn export(&self, room: &str) -> Vec<Event> {
         let output = self.program(&["export", "--room", room]).output().unwrap();
         let complaint = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{complaint}");

@@ -9,7 +9,6 @@ mod bad_input;
 mod bad_protobuf;
 mod bans;
 mod channels;
-mod checker;
 mod command_line;
 mod committer;
 mod conformance;

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use loadtest::check::rooms::{Ack, Event, Name, Sent, View};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use uuid::Uuid;
 
 use super::link::{Gone, Link};
-use crate::checker::{Ack, Event, Name, Sent, View};
 use crate::harness::token;
 
 /// Messages that wait for their answer at once: enough that a kill always meets some.
@@ -240,7 +240,7 @@ impl Person {
             *last = offset;
         }
         let view = self.record.views.get_mut(room).unwrap();
-        view.seen.push(event(offset, &publication["data"]));
+        view.seen.push(event(offset, &publication["data"]).glimpse());
     }
 
     fn hear_answer(&mut self, talk: &mut Talk, number: usize, message: &Value) {
