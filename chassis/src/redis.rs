@@ -1,28 +1,62 @@
-//! Redis: a pool of connections for questions, connections of one's own for what is published and
-//! heard.
+//! Redis, as one server, as a cluster, or as the server that Sentinels name: pools of connections
+//! for questions, connections of one's own for what is published and heard.
 //!
-//! Nothing is connected before it is used, and nothing here retries: whoever asks is answered or
-//! refused within the timeout, and decides. Secrets stay in here: no error, debug form or log line
-//! of this module has them.
+//! ```text
+//! Location   where it is, out of a URL
+//! Masters    which server has which key, asked for when it is not known or seems wrong
+//! Redis      query, invoke: a question goes to the server that has its key
+//! Mouth, Ear one server each: what is published there, what is heard there
+//! ```
+//! Nothing is connected before it is used. A question is asked again only where the first server
+//! says that another has the key; otherwise whoever asks is answered or refused within the timeout,
+//! and decides. Secrets stay in here: no error, debug form or log line of this module has them.
+//!
+//! The cluster client of the redis crate is not used: while it looks for a server that is silent,
+//! questions to all the others wait too.
 
+mod ear;
+mod failure;
+mod hello;
+mod location;
+mod masters;
+mod mouth;
+mod question;
+mod resolve;
+mod survey;
+
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use deadpool_redis::redis::aio::{ConnectionLike, MultiplexedConnection, PubSub};
-use deadpool_redis::redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, ScriptInvocation};
-use deadpool_redis::{Manager, Pool, PoolError, Runtime};
-use secrecy::{ExposeSecret, SecretString};
-use tokio::time::timeout;
+use deadpool_redis::redis::aio::MultiplexedConnection;
+use deadpool_redis::redis::{
+    AsyncConnectionConfig, Client, Cmd, FromRedisValue, RedisResult, ScriptInvocation,
+};
+use deadpool_redis::{Manager, Pool, Runtime};
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, timeout};
 
 pub use deadpool_redis::redis::{self as commands, RedisError, Script};
+
+pub use ear::{Ear, Heard};
+pub use failure::{Error, Fault};
+pub use hello::{Hello, Mode, OLDEST, Unfit, Version};
+pub use location::{Address, Location, Malformed, TAKES, Topology};
+pub use masters::Masters;
+pub use mouth::Mouth;
+pub use survey::{Member, Memory, Survey};
+
+use question::Asker;
 
 /// Which Redis, and how it is used.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// `redis://user:password@host:port/database`.
-    pub url: SecretString,
-    /// The most connections for questions at a time.
+    /// Where it is.
+    pub location: Location,
+    /// The most connections for questions to each of its servers at a time.
     pub size: usize,
     /// The longest anybody waits for an answer.
     pub timeout: Duration,
@@ -35,55 +69,58 @@ pub struct Redis {
 }
 
 struct Shared {
-    client: Client,
-    pool: Pool,
+    location: Location,
+    size: usize,
     timeout: Duration,
-}
-
-/// Why Redis did not do what was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// No answer in time.
-    #[error("redis did not answer in time")]
-    Late,
-    /// What Redis, or the way to it, says.
-    #[error("redis: {0}")]
-    Redis(#[from] RedisError),
-    /// No connection could be had.
-    #[error("redis: no connection: {0}")]
-    Pool(PoolError),
+    /// Which server has which key, as far as is known.
+    masters: watch::Sender<Arc<Masters>>,
+    /// What is known seems wrong.
+    is_suspicious: AtomicBool,
+    /// Who has the permit finds out which server has which key; the others wait for that.
+    finder: Semaphore,
+    found: Mutex<Option<Instant>>,
+    /// A lock, for it is held as long as a look into a small table takes.
+    pools: Mutex<HashMap<Address, Pool>>,
 }
 
 impl Redis {
     /// Connections that are opened on first use.
-    ///
-    /// # Errors
-    /// When the URL is none.
-    pub fn new(config: &Config) -> Result<Self, RedisError> {
-        let client = Client::open(config.url.expose_secret())?;
-        let info = client.get_connection_info().clone();
-        let settings = settings(config.timeout);
-        let manager = Manager::new_with_config(info, settings)?;
-        let pool = Pool::builder(manager)
-            .max_size(config.size)
-            .wait_timeout(Some(config.timeout))
-            .create_timeout(Some(config.timeout))
-            .recycle_timeout(Some(config.timeout))
-            .runtime(Runtime::Tokio1)
-            .build()
-            .expect("a pool with a runtime can be built");
-        Ok(Self { shared: Arc::new(Shared { client, pool, timeout: config.timeout }) })
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        let Config { location, size, timeout } = config;
+        let known = match location.topology() {
+            Topology::One => Masters::one(location.addresses()[0].clone()),
+            Topology::Cluster | Topology::Sentinel { .. } => Masters::default(),
+        };
+        let shared = Shared {
+            location: location.clone(),
+            size: *size,
+            timeout: *timeout,
+            masters: watch::Sender::new(Arc::new(known)),
+            is_suspicious: AtomicBool::new(false),
+            finder: Semaphore::new(1),
+            found: Mutex::new(None),
+            pools: Mutex::default(),
+        };
+        Self { shared: Arc::new(shared) }
     }
 
-    /// Asks one thing.
+    /// Where it is.
+    #[must_use]
+    pub fn location(&self) -> &Location {
+        &self.shared.location
+    }
+
+    /// Asks one thing, of the server that has its key.
     ///
     /// # Errors
     /// What Redis says, or that it says nothing in time.
     pub async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Error> {
-        self.within(async { Ok(command.query_async(&mut self.pooled().await?).await?) }).await
+        let mut asker = Asker::new(self);
+        self.within(async { Ok(command.query_async(&mut asker).await?) }).await
     }
 
-    /// Runs a script.
+    /// Runs a script, on the server that has its first key.
     ///
     /// # Errors
     /// What Redis says, or that it says nothing in time.
@@ -91,36 +128,87 @@ impl Redis {
         &self,
         script: &ScriptInvocation<'_>,
     ) -> Result<T, Error> {
-        self.within(async { Ok(script.invoke_async(&mut self.pooled().await?).await?) }).await
+        let mut asker = Asker::new(self);
+        self.within(async { Ok(script.invoke_async(&mut asker).await?) }).await
     }
 
-    /// A connection of its own; what is sent on it by many at once travels together.
+    /// Which server has which key, as far as is known; changes are told.
+    #[must_use]
+    pub fn masters(&self) -> watch::Receiver<Arc<Masters>> {
+        self.shared.masters.subscribe()
+    }
+
+    /// A connection of its own to one server, to publish on.
     ///
     /// # Errors
     /// When it cannot be had in time.
-    pub async fn link(&self) -> Result<MultiplexedConnection, Error> {
-        let settings = settings(self.shared.timeout);
-        let client = &self.shared.client;
-        self.within(async {
-            Ok(client.get_multiplexed_async_connection_with_config(&settings).await?)
-        })
-        .await
+    pub async fn mouth(&self, server: &Address) -> Result<Mouth, Error> {
+        let link = self.within(async { Ok(self.link(server, settings(self.timeout())).await?) });
+        Ok(Mouth::new(link.await?, self.publish()))
     }
 
-    /// A connection of its own to listen on.
+    /// A connection of its own to one server, to listen on; `heard` is told what comes, one thing
+    /// after the other, and must not block.
     ///
     /// # Errors
-    /// When it cannot be had in time.
-    pub async fn ear(&self) -> Result<PubSub, Error> {
-        self.within(async { Ok(self.shared.client.get_async_pubsub().await?) }).await
+    /// When it cannot be had in time, or the server cannot be used.
+    pub async fn ear(
+        &self,
+        server: &Address,
+        heard: impl Fn(Heard) + Send + Sync + 'static,
+    ) -> Result<Ear, Error> {
+        self.within(Ear::connect(self, server, heard)).await
     }
 
-    async fn pooled(&self) -> Result<impl ConnectionLike + use<>, Error> {
-        self.shared.pool.get().await.map_err(Error::Pool)
+    /// The command that publishes: on a cluster a topic lies where a key of its name would lie, and
+    /// a script says there what is said to whoever listens there.
+    #[must_use]
+    pub fn publish(&self) -> &'static str {
+        match self.location().topology() {
+            Topology::Cluster => "SPUBLISH",
+            Topology::One | Topology::Sentinel { .. } => "PUBLISH",
+        }
+    }
+
+    /// What is known of the servers seems wrong: they are asked before the next question.
+    pub fn suspect(&self) {
+        self.shared.is_suspicious.store(true, Ordering::Relaxed);
+    }
+
+    fn timeout(&self) -> Duration {
+        self.shared.timeout
+    }
+
+    async fn link(
+        &self,
+        server: &Address,
+        settings: AsyncConnectionConfig,
+    ) -> RedisResult<MultiplexedConnection> {
+        let info = self.location().connection(server, location::As::Given);
+        Client::open(info)?.get_multiplexed_async_connection_with_config(&settings).await
+    }
+
+    fn pool(&self, server: &Address) -> RedisResult<Pool> {
+        let mut pools = self.shared.pools.lock();
+        if let Some(pool) = pools.get(server) {
+            return Ok(pool.clone());
+        }
+        let info = self.location().connection(server, location::As::Given);
+        let timeout = self.timeout();
+        let pool = Pool::builder(Manager::new_with_config(info, settings(timeout))?)
+            .max_size(self.shared.size)
+            .wait_timeout(Some(timeout))
+            .create_timeout(Some(timeout))
+            .recycle_timeout(Some(timeout))
+            .runtime(Runtime::Tokio1)
+            .build()
+            .expect("a pool with a runtime can be built");
+        pools.insert(server.clone(), pool.clone());
+        Ok(pool)
     }
 
     async fn within<T>(&self, answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        timeout(self.shared.timeout, answer).await.unwrap_or(Err(Error::Late))
+        timeout(self.timeout(), answer).await.unwrap_or(Err(Error::Late))
     }
 }
 
@@ -132,6 +220,10 @@ fn settings(timeout: Duration) -> AsyncConnectionConfig {
 
 impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Redis").field("pool", &self.shared.pool.status()).finish_non_exhaustive()
+        let Shared { location, masters, .. } = &*self.shared;
+        f.debug_struct("Redis")
+            .field("location", location)
+            .field("masters", &*masters.borrow())
+            .finish_non_exhaustive()
     }
 }

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use window::SuccessWindow;
 
+use crate::fanout::bus;
 use crate::store::Meters;
 
 /// How often derived figures are brought up to date; twice per usual scrape interval.
@@ -101,6 +102,16 @@ metric_label! {
     }
 }
 
+metric_label! {
+    /// Which way a message between nodes went.
+    pub enum Direction: "direction" {
+        /// To other nodes.
+        Sent = "sent",
+        /// From another node.
+        Received = "received",
+    }
+}
+
 metric_set! {
     /// The metrics of one server, to be registered once per server.
     #[derive(Debug)]
@@ -141,6 +152,14 @@ metric_set! {
         nodes_disagree: Gauge = "nodes_disagree",
         /// By how much the clock of this node is ahead of that of Redis, in seconds.
         clock_skew_seconds: Gauge = "clock_skew_seconds",
+        /// Whether nodes hear each other, 1 or 0; 1 for a node alone.
+        bus_up: Gauge = "bus_up",
+        /// Messages between nodes, by direction.
+        bus_messages: Family<Direction, Counter> = "bus_messages_total",
+        /// Messages to other nodes that could not be given to Redis.
+        bus_lost: Counter = "bus_lost_messages_total",
+        /// Messages on the topics of the bus that no node has said.
+        bus_malformed: Counter = "bus_malformed_messages_total",
         /// Connections ended by the server, by close code, and by the client.
         disconnects: Family<Ending, Counter> = "chat_disconnects_total",
     }
@@ -256,6 +275,18 @@ impl Metrics {
             batch_size: self.series.commit_batch_size.clone(),
             commit_seconds: self.series.commit_seconds.clone(),
             waiting: self.series.commit_queue.clone(),
+        }
+    }
+
+    /// What the bus counts.
+    #[must_use]
+    pub fn bus(&self) -> bus::Meters {
+        bus::Meters {
+            up: self.series.bus_up.clone(),
+            said: self.series.bus_messages.of(Direction::Sent).clone(),
+            heard: self.series.bus_messages.of(Direction::Received).clone(),
+            lost: self.series.bus_lost.clone(),
+            malformed: self.series.bus_malformed.clone(),
         }
     }
 

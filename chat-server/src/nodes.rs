@@ -16,7 +16,7 @@ pub(crate) mod tag;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chassis::redis::{Redis, RedisError};
+use chassis::redis::Redis;
 use uuid::Uuid;
 
 use lease::Lease;
@@ -36,14 +36,11 @@ pub struct Nodes {
 
 impl Nodes {
     /// A node that has not told anybody of itself yet.
-    ///
-    /// # Errors
-    /// When the URL is none.
-    pub fn new(settings: &Settings, id: Uuid) -> Result<Arc<Self>, RedisError> {
+    #[must_use]
+    pub fn new(settings: &Settings, id: Uuid) -> Arc<Self> {
         let Settings { redis, prefix, kept, .. } = settings;
-        let redis = Redis::new(redis)?;
         let (prefix, kept, lease) = (prefix.clone(), *kept, Lease::new(id));
-        Ok(Arc::new(Self { redis, prefix, kept, id, lease }))
+        Arc::new(Self { redis: Redis::new(redis), prefix, kept, id, lease })
     }
 
     /// Where the nodes meet.

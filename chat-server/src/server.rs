@@ -19,7 +19,6 @@ use chassis::accept::{self, Admission, Listener, ServerConfig};
 use chassis::auth::{self, Verifier};
 use chassis::delivery::{self, Delivered, Delivery, Observer};
 use chassis::rate_limit::{Keyed, Quota};
-use chassis::redis::RedisError;
 use chassis::shutdown::Shutdown;
 use chassis::{telemetry, tls};
 use tokio_util::sync::CancellationToken;
@@ -92,9 +91,6 @@ pub enum Error {
     /// The database, a moment later.
     #[error(transparent)]
     Ask(#[from] store::Error),
-    /// Where the nodes meet.
-    #[error("REDIS_URL: {0}")]
-    Redis(#[from] RedisError),
     /// The keys.
     #[error("tokens cannot be verified: {0}")]
     Auth(#[from] auth::Error),
@@ -147,8 +143,8 @@ impl Server {
         let share = limits.memory_limit_bytes / HISTORY_SHARE;
         let history_bytes_max = usize::try_from(share).unwrap_or(usize::MAX);
         let node = uuid::Uuid::new_v4();
-        let nodes = config.nodes.as_ref().map(|settings| Nodes::new(settings, node)).transpose()?;
-        let (bus, bus_tasks) = meet(nodes.as_deref());
+        let nodes = config.nodes.as_ref().map(|settings| Nodes::new(settings, node));
+        let (bus, bus_tasks) = meet(nodes.as_deref(), metrics.bus());
         let heart = heart(nodes.as_ref(), &config, &store, &admission, &metrics);
         let hub = Hub::new(namespaces, delivery, bus.clone(), history_bytes_max);
         hub.begin_log_epoch(&store.epoch().await?.into());

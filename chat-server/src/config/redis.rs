@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chassis::config::kind::{Rule, Unit};
 use chassis::config::{Fallback, Kind, Reader, Section, Var};
+use chassis::redis::{Location, TAKES};
 
 use crate::nodes::Settings;
 
@@ -17,7 +18,11 @@ const PREFIX_BYTES_MAX: usize = 64;
 /// Where nodes meet.
 pub static REDIS_URL: Var = Var::new(
     "REDIS_URL",
-    Kind::Url(&["redis", "rediss"]),
+    Kind::Text(Rule {
+        takes: TAKES,
+        accepts: |url| Location::parse(&url.into()).is_ok(),
+        bad: "http://veza:hunter2@cache/0",
+    }),
     Fallback::Unset,
     "The Redis, 7.0 or later, over which several nodes behave as one. Without it there is one node.",
 )
@@ -62,9 +67,10 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<Settings> {
     let size: u32 = reader.get(&REDIS_POOL_SIZE);
     let kept = reader.get(&REDIS_TTL_DEFAULT);
     let prefix: String = reader.get(&REDIS_PREFIX);
-    let url = reader.secret(&REDIS_URL)?;
+    // One that is refused is told by the reader.
+    let location = Location::parse(&reader.secret(&REDIS_URL)?).ok()?;
     let size = usize::try_from(size).unwrap_or(usize::MAX);
-    let redis = chassis::redis::Config { url, size, timeout: TIMEOUT };
+    let redis = chassis::redis::Config { location, size, timeout: TIMEOUT };
     Some(Settings { redis, prefix, kept, clock: crate::command::unix_millis })
 }
 

@@ -8,16 +8,28 @@
 //! or reorders it within a topic: whatever must not be lost is repaired from where it is stored.
 //! Saying never waits. Alone, a node has nobody to tell and is always heard.
 
+mod line;
+mod listener;
 mod message;
+mod meters;
+mod speaker;
 mod transport;
+mod wanted;
 
 use std::sync::Arc;
 
+use chassis::ops::{Check, Status};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-pub use message::{Crowd, LogEvent, Malformed, Message, Order, Outcome, What, decode, encode};
+pub use message::{
+    Crowd, LogEvent, Malformed, Message, Order, Outcome, What, decode, encode, is_said_by,
+};
+pub use meters::Meters;
 pub use transport::{Tasks, Transport};
+
+/// Why nothing is heard before the first connection.
+const CONNECTING: &str = "connecting";
 
 /// The way to the other nodes; clones share it.
 #[derive(Debug, Clone)]
@@ -44,11 +56,13 @@ pub enum Topic<'a> {
 pub enum BusState {
     /// They do.
     Up,
-    /// They do not, for this reason.
+    /// They do not, or not on every topic, for this reason: `connecting`, or the word of a
+    /// [`Fault`](chassis::redis::Fault).
     Down(&'static str),
 }
 
-/// What becomes of messages; called one after the other by one task, so it must not block.
+/// What becomes of messages. Those of a topic come one after the other; on a cluster those of
+/// topics on other servers may come at the same time. It must not block.
 pub trait Receiver: Send + Sync + 'static {
     /// Another node said something on a topic that is listened to.
     fn receive(&self, from: Uuid, topic: Topic<'_>, message: Message);
@@ -60,8 +74,8 @@ pub trait Receiver: Send + Sync + 'static {
 /// A channel that is listened to for as long as this lives.
 #[derive(Debug)]
 pub struct Listening {
-    channel: Arc<str>,
-    transport: Option<Arc<Transport>>,
+    topic: Arc<str>,
+    transport: Arc<Transport>,
     confirmed: watch::Receiver<bool>,
 }
 
@@ -108,21 +122,28 @@ impl Bus {
             Self::Redis(transport) => *transport.state().borrow() == BusState::Up,
         }
     }
+
+    /// What `/health/ready` says of it: a node without the others still serves its clients.
+    #[must_use]
+    pub fn health(&self) -> Check {
+        let state = self.state();
+        Check::new("bus", move || match *state.borrow() {
+            BusState::Up => Status::Ok,
+            BusState::Down(reason) => Status::Degraded(reason.to_owned()),
+        })
+    }
 }
 
 impl Listening {
     /// Waits until everything said from now on is heard; false when it may take long, because the
     /// bus is away: then [`Receiver::resumed`] tells.
     pub async fn confirmed(&self) -> bool {
-        let Some(transport) = &self.transport else { return true };
-        transport.confirmed(self.confirmed.clone()).await
+        self.transport.confirmed(&self.topic, self.confirmed.clone()).await
     }
 }
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        if let Some(transport) = &self.transport {
-            transport.forget(&self.channel);
-        }
+        self.transport.forget(&self.topic);
     }
 }

@@ -16,9 +16,14 @@ use crate::store::Store;
 const WORDS: u32 = 1;
 
 /// The way to the other nodes, and the tasks that keep it.
-pub(super) fn meet(nodes: Option<&Nodes>) -> (Bus, Option<bus::Tasks>) {
-    let Some(nodes) = nodes else { return (Bus::Local, None) };
-    let (transport, tasks) = Transport::new(nodes.redis().clone(), nodes.prefix(), nodes.id());
+pub(super) fn meet(nodes: Option<&Nodes>, meters: bus::Meters) -> (Bus, Option<bus::Tasks>) {
+    let Some(nodes) = nodes else {
+        // A node alone is always heard.
+        meters.up.set(1.0);
+        return (Bus::Local, None);
+    };
+    let redis = nodes.redis().clone();
+    let (transport, tasks) = Transport::new(redis, nodes.prefix(), nodes.id(), meters);
     (Bus::Redis(transport), Some(tasks))
 }
 

@@ -44,7 +44,8 @@ impl Routes {
         let count =
             move || Connections { active: admission.open(), max: admission.connections_max() };
         let store = services.store.health(config.store.away_max);
-        let mut health = Health::new(&config.telemetry, shutdown, count).with(store);
+        let health = Health::new(&config.telemetry, shutdown, count).with(store);
+        let mut health = health.with(services.bus.health());
         if let Some(heart) = &server.heart {
             health = health.with(heart.health());
         }

@@ -8,6 +8,7 @@ mod append_model;
 mod bad_input;
 mod bad_protobuf;
 mod bans;
+mod bus;
 mod channels;
 mod command_line;
 mod committer;

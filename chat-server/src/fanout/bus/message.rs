@@ -136,6 +136,14 @@ pub fn encode(node: Uuid, message: &Message) -> Bytes {
     wire::Envelope { node, body: Some(message.into()) }.encode_to_vec().into()
 }
 
+/// Whether a node said this, as far as the first bytes tell: its id is the first field of what it
+/// encodes.
+#[must_use]
+pub fn is_said_by(node: Uuid, bytes: &[u8]) -> bool {
+    const FIELD: [u8; 2] = [0x0a, 16];
+    bytes.strip_prefix(&FIELD).is_some_and(|rest| rest.starts_with(node.as_bytes()))
+}
+
 /// Who said it, and what; `None` for what a newer node says and this one does not know.
 ///
 /// # Errors

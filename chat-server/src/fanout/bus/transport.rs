@@ -1,109 +1,108 @@
-//! The bus through Redis: one connection that speaks, one that listens.
+//! The bus through Redis: a line to each server that has topics.
 //!
-//! Two tasks. The speaker takes what has gathered and sends it in one pipeline; what it cannot
-//! send is lost, and counted. The listener holds the list of what is wanted against what is
-//! listened to, so a connection that broke is made again whole; then whoever receives is told that
-//! something may have been missed.
+//! One server has them all; a cluster shares them out by their names, and each of its servers has a
+//! line of its own, so that one which is away takes only its own topics with it.
 //!
-//! The names of topics begin with a prefix of the deployment: two of them may share one Redis.
+//! The names of topics begin with a prefix of the deployment: several may share one Redis.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chassis::redis::Redis;
-use chassis::redis::commands::{Msg, RedisError, Value, cmd, pipe};
-use futures_util::StreamExt;
-use parking_lot::Mutex;
+use chassis::redis::commands::cmd;
+use chassis::redis::{Masters, Redis};
+use parking_lot::RwLock;
 use rand::RngExt;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{BusState, Listening, Message, Receiver, Topic, decode, encode};
+use super::line::{Line, Work, may_hear};
+use super::meters::Strangers;
+use super::wanted::Wanted;
+use super::{
+    BusState, CONNECTING, Listening, Message, Meters, Receiver, Topic, decode, encode, is_said_by,
+};
 use crate::nodes::tag;
-
-/// Messages that wait to be said: what a busy node says in a tenth of a second. Beyond, the newest
-/// are lost; the others repair what they miss.
-const WAITING_MAX: usize = 16 * 1024;
-
-/// Messages of one pipeline.
-const PIPELINE_MAX: usize = 256;
-
-/// Topics in one command.
-const TOPICS_MAX: usize = 256;
 
 /// How long whoever enters a channel waits until it is listened to.
 const CONFIRM_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Between two attempts to listen again, at most; nodes do not all come at once.
-const RETRY_MAX: Duration = Duration::from_secs(1);
+/// Between two searches for the servers while all is well: slots may have moved unnoticed.
+const SEARCH_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Why nothing is heard before the first connection.
-const CONNECTING: &str = "connecting";
+/// Between two searches while something is wrong, at most; nodes do not all ask at once.
+const RETRY_MAX: Duration = Duration::from_secs(1);
 
 /// Both directions of one node.
 #[derive(Debug)]
 pub struct Transport {
+    redis: Redis,
     prefix: String,
     node: Uuid,
-    redis: Redis,
-    waiting: mpsc::Sender<(String, Bytes)>,
-    wanted: Mutex<Wanted>,
-    /// Something became wanted, or is not wanted any more.
-    changed: Notify,
+    meters: Meters,
+    strangers: Strangers,
+    wanted: Wanted,
+    /// A lock that is written to when servers come or go.
+    lines: RwLock<Lines>,
+    /// The servers may be others.
+    search: Notify,
     state: watch::Sender<BusState>,
 }
 
 /// The tasks of a transport, not running yet.
 #[derive(Debug)]
 pub struct Tasks {
-    redis: Redis,
     transport: Arc<Transport>,
-    waiting: mpsc::Receiver<(String, Bytes)>,
 }
 
-#[derive(Debug, Default)]
-struct Wanted {
-    channels: HashMap<Arc<str>, Want>,
-    /// Those that changed since the listener looked.
-    changed: Vec<Arc<str>>,
+/// The lines, in the order of the servers.
+#[derive(Debug, Clone, Default)]
+struct Lines {
+    masters: Arc<Masters>,
+    lines: Vec<Arc<Line>>,
 }
 
-#[derive(Debug)]
-struct Want {
-    holders: usize,
-    confirmed: watch::Sender<bool>,
+impl Lines {
+    fn of(&self, topic: &str) -> Option<&Arc<Line>> {
+        self.masters.place_of(topic.as_bytes()).and_then(|place| self.lines.get(place))
+    }
 }
 
 impl Transport {
     /// A bus between the nodes that share `prefix` on one Redis; nothing is connected yet.
     #[must_use]
-    pub fn new(redis: Redis, prefix: &str, node: Uuid) -> (Arc<Self>, Tasks) {
-        let (sender, waiting) = mpsc::channel(WAITING_MAX);
+    pub fn new(redis: Redis, prefix: &str, node: Uuid, meters: Meters) -> (Arc<Self>, Tasks) {
         let transport = Arc::new(Self {
+            redis,
             prefix: prefix.to_owned(),
             node,
-            redis: redis.clone(),
-            waiting: sender,
-            wanted: Mutex::default(),
-            changed: Notify::new(),
+            meters,
+            strangers: Strangers::default(),
+            wanted: Wanted::default(),
+            lines: RwLock::default(),
+            search: Notify::new(),
             state: watch::Sender::new(BusState::Down(CONNECTING)),
         });
-        (transport.clone(), Tasks { redis, transport, waiting })
+        // What is said to this node is listened to as long as it lives.
+        for topic in [Topic::Node(&node.to_string()), Topic::Everyone] {
+            transport.wanted.hold(&transport.name(topic).into());
+        }
+        (transport.clone(), Tasks { transport })
     }
 
     pub(super) fn say(&self, topic: Topic<'_>, message: &Message) {
         let said = (self.name(topic), encode(self.node, message));
-        if self.waiting.try_send(said).is_err() {
-            tracing::debug!("the bus is behind: a message is lost");
+        let lines = self.lines.read();
+        if !lines.of(&said.0).is_some_and(|line| line.say(said)) {
+            self.meters.lost.increment(1);
         }
     }
 
     pub(super) async fn tell(&self, topic: Topic<'_>, message: &Message) -> Option<u64> {
-        let mut publish = cmd("PUBLISH");
+        let mut publish = cmd(self.redis.publish());
         publish.arg(self.name(topic)).arg(&*encode(self.node, message));
         let told = self.redis.query::<u64>(&publish).await;
         told.inspect_err(|error| tracing::debug!(%error, "nodes could not be told")).ok()
@@ -113,38 +112,96 @@ impl Transport {
         self.state.subscribe()
     }
 
-    pub(super) fn listen(this: &Arc<Self>, channel: &Arc<str>) -> Listening {
-        let mut wanted = this.wanted.lock();
-        let want = wanted
-            .channels
-            .entry(channel.clone())
-            .or_insert_with(|| Want { holders: 0, confirmed: watch::Sender::new(false) });
-        want.holders += 1;
-        let (is_new, confirmed) = (want.holders == 1, want.confirmed.subscribe());
+    pub(super) fn listen(this: &Arc<Self>, channel: &str) -> Listening {
+        let topic: Arc<str> = this.name(Topic::Channel(channel)).into();
+        let (is_new, confirmed) = this.wanted.hold(&topic);
         if is_new {
-            wanted.changed.push(channel.clone());
-            this.changed.notify_one();
+            this.changed(&topic);
         }
-        Listening { channel: channel.clone(), transport: Some(this.clone()), confirmed }
+        Listening { topic, transport: this.clone(), confirmed }
     }
 
-    pub(super) fn forget(&self, channel: &Arc<str>) {
-        let mut wanted = self.wanted.lock();
-        let Some(want) = wanted.channels.get_mut(channel) else { return };
-        want.holders -= 1;
-        if want.holders == 0 {
-            wanted.changed.push(channel.clone());
-            self.changed.notify_one();
+    pub(super) fn forget(&self, topic: &Arc<str>) {
+        if self.wanted.release(topic) {
+            self.changed(topic);
         }
     }
 
-    pub(super) async fn confirmed(&self, mut confirmed: watch::Receiver<bool>) -> bool {
-        // A node that starts hears the others in a moment.
-        if !matches!(*self.state.borrow(), BusState::Up | BusState::Down(CONNECTING)) {
-            return *confirmed.borrow();
+    fn changed(&self, topic: &Arc<str>) {
+        if let Some(line) = self.lines.read().of(topic) {
+            line.change([topic.clone()]);
         }
-        let listened_to = confirmed.wait_for(|confirmed| *confirmed);
-        timeout(CONFIRM_TIMEOUT, listened_to).await.is_ok_and(|listened_to| listened_to.is_ok())
+    }
+
+    /// Waits until a topic is listened to, unless it is known that it will take long.
+    pub(super) async fn confirmed(
+        &self,
+        topic: &str,
+        mut confirmed: watch::Receiver<bool>,
+    ) -> bool {
+        let line = self.lines.read().of(topic).cloned();
+        let Some(line) = line.filter(|line| line.may_hear()) else { return *confirmed.borrow() };
+        let mut state = line.state.subscribe();
+        let listened_to = async {
+            tokio::select! {
+                biased;
+                listened_to = confirmed.wait_for(|confirmed| *confirmed) => listened_to.is_ok(),
+                _ = state.wait_for(|state| !may_hear(*state)) => false,
+            }
+        };
+        timeout(CONFIRM_TIMEOUT, listened_to).await.unwrap_or(false)
+    }
+
+    pub(super) fn meters(&self) -> &Meters {
+        &self.meters
+    }
+
+    pub(super) fn wanted(&self) -> &Wanted {
+        &self.wanted
+    }
+
+    /// What is to be listened to on a line.
+    pub(super) fn topics_of(&self, line: &Arc<Line>) -> Vec<Arc<str>> {
+        let lines = self.lines.read().clone();
+        self.wanted.all(|topic| lines.of(topic).is_some_and(|of| Arc::ptr_eq(of, line)))
+    }
+
+    /// Whether a topic is to be listened to on a line.
+    pub(super) fn is_wanted_of(&self, line: &Arc<Line>, topic: &Arc<str>) -> bool {
+        let is_here = self.lines.read().of(topic).is_some_and(|of| Arc::ptr_eq(of, line));
+        is_here && self.wanted.is_held(topic)
+    }
+
+    /// The servers may be others.
+    pub(super) fn search_soon(&self) {
+        self.search.notify_one();
+    }
+
+    /// The state of a line has changed: so may that of all.
+    pub(super) fn settle(&self) {
+        let lines = self.lines.read();
+        let mut states = lines.lines.iter().map(|line| *line.state.borrow());
+        let state = match states.find(|state| *state != BusState::Up) {
+            Some(down) => down,
+            None if lines.lines.is_empty() => return,
+            None => BusState::Up,
+        };
+        self.turn(state);
+    }
+
+    fn turn(&self, state: BusState) {
+        self.state.send_if_modified(|known| {
+            if *known == state {
+                return false;
+            }
+            match (state, *known) {
+                (BusState::Up, _) => tracing::info!("the bus is there"),
+                (BusState::Down(reason), _) => tracing::warn!(reason, "the bus is away"),
+            }
+            *known = state;
+            true
+        });
+        self.meters.up.set(f64::from(u8::from(state == BusState::Up)));
     }
 
     fn name(&self, topic: Topic<'_>) -> String {
@@ -158,7 +215,8 @@ impl Transport {
     }
 
     /// Topics of channels by their tags.
-    fn topic<'a>(&self, name: &'a str) -> Option<Topic<'a>> {
+    fn topic<'a>(&self, name: &'a [u8]) -> Option<Topic<'a>> {
+        let name = std::str::from_utf8(name).ok()?;
         match name.strip_prefix(&self.prefix)?.strip_prefix(':')? {
             "all" => Some(Topic::Everyone),
             rest => match rest.split_once(':')? {
@@ -169,138 +227,120 @@ impl Transport {
         }
     }
 
-    fn heard(&self, said: &Msg, receiver: &dyn Receiver) {
-        let Some(mut topic) = self.topic(said.get_channel_name()) else { return };
+    /// Something was said; called by the task of a connection.
+    pub(super) fn heard(&self, topic: &[u8], said: Bytes, receiver: &dyn Receiver) {
+        // What this node has said is known here.
+        if is_said_by(self.node, &said) {
+            return;
+        }
+        let Some(mut known) = self.topic(topic) else { return };
         let channel;
-        if let Topic::Channel(tag) = topic {
+        if let Topic::Channel(tag) = known {
             let Some(untagged) = tag::channel(tag) else { return };
             channel = untagged;
-            topic = Topic::Channel(&channel);
+            known = Topic::Channel(&channel);
         }
-        match decode(Bytes::copy_from_slice(said.get_payload_bytes())) {
+        match decode(said) {
             Ok((node, _)) if node == self.node => {}
-            Ok((node, Some(message))) => receiver.receive(node, topic, message),
+            Ok((node, Some(message))) => {
+                self.meters.heard.increment(1);
+                receiver.receive(node, known, message);
+            }
             Ok((_, None)) => tracing::debug!("a node says what this version does not know"),
-            Err(error) => tracing::warn!(%error, "a message on the bus that no node has said"),
+            Err(error) => {
+                self.meters.malformed.increment(1);
+                self.strangers.report(topic, &error);
+            }
         }
-    }
-
-    /// What is to be listened to from now on, and what no longer.
-    fn changes(&self) -> (Vec<Arc<str>>, Vec<Arc<str>>) {
-        let mut wanted = self.wanted.lock();
-        let mut changed = std::mem::take(&mut wanted.changed);
-        changed.sort_unstable();
-        changed.dedup();
-        let is_wanted =
-            |channel: &Arc<str>| wanted.channels.get(channel).is_some_and(|want| want.holders > 0);
-        let (begin, end): (Vec<_>, Vec<_>) = changed.into_iter().partition(is_wanted);
-        for channel in &end {
-            wanted.channels.remove(channel);
-        }
-        (begin, end)
-    }
-
-    /// Everything that is to be listened to.
-    fn all(&self) -> Vec<Arc<str>> {
-        let mut wanted = self.wanted.lock();
-        wanted.changed.clear();
-        wanted.channels.retain(|_, want| want.holders > 0);
-        wanted.channels.keys().cloned().collect()
-    }
-
-    fn confirm(&self, channels: &[Arc<str>], confirmed: bool) {
-        let wanted = self.wanted.lock();
-        for want in channels.iter().filter_map(|channel| wanted.channels.get(channel)) {
-            want.confirmed.send_replace(confirmed);
-        }
-    }
-
-    fn names(&self, channels: &[Arc<str>]) -> Vec<String> {
-        channels.iter().map(|channel| self.name(Topic::Channel(channel))).collect()
     }
 }
 
 impl Tasks {
     /// Speaks and listens until `stop`.
     pub async fn run(self, receiver: Arc<dyn Receiver>, stop: CancellationToken) {
-        let Self { redis, transport, waiting } = self;
+        // Whoever is in here when this ends goes with it.
+        let mut tasks = JoinSet::new();
         tokio::select! {
             biased;
             () = stop.cancelled() => {}
-            () = speak(&redis, waiting) => {}
-            () = listen(&redis, &transport, &*receiver) => {}
+            () = self.keep(receiver, &mut tasks) => {}
         }
+        tasks.shutdown().await;
     }
-}
 
-async fn speak(redis: &Redis, mut waiting: mpsc::Receiver<(String, Bytes)>) {
-    let mut said = Vec::with_capacity(PIPELINE_MAX);
-    let mut link = None;
-    while waiting.recv_many(&mut said, PIPELINE_MAX).await > 0 {
-        if link.is_none() {
-            link = redis.link().await.ok();
-        }
-        let mut pipeline = pipe();
-        for (topic, message) in said.drain(..) {
-            pipeline.cmd("PUBLISH").arg(topic).arg(&*message).ignore();
-        }
-        let Some(connection) = &mut link else { continue };
-        if let Err(error) = pipeline.query_async::<Value>(connection).await {
-            tracing::debug!(%error, "messages are lost on the bus");
-            link = None;
-        }
-    }
-}
-
-async fn listen(redis: &Redis, transport: &Transport, receiver: &dyn Receiver) {
-    loop {
-        if let Err(error) = listen_once(redis, transport, receiver).await {
-            tracing::debug!(%error, "the bus is away");
-        }
-        transport.state.send_replace(BusState::Down("disconnected"));
-        transport.confirm(&transport.all(), false);
-        let part: f64 = rand::rng().random_range(0.1..1.0);
-        sleep(RETRY_MAX.mul_f64(part)).await;
-    }
-}
-
-async fn listen_once(
-    redis: &Redis,
-    transport: &Transport,
-    receiver: &dyn Receiver,
-) -> Result<(), chassis::redis::Error> {
-    let (mut ear, mut heard) = redis.ear().await?.split();
-    let own =
-        [transport.name(Topic::Node(&transport.node.to_string())), transport.name(Topic::Everyone)];
-    ear.subscribe(&own).await?;
-    let all = transport.all();
-    for channels in all.chunks(TOPICS_MAX) {
-        ear.subscribe(transport.names(channels)).await?;
-        transport.confirm(channels, true);
-    }
-    transport.state.send_replace(BusState::Up);
-    receiver.resumed();
-    loop {
-        tokio::select! {
-            biased;
-            () = transport.changed.notified() => {
-                let (begin, end) = transport.changes();
-                for channels in begin.chunks(TOPICS_MAX) {
-                    ear.subscribe(transport.names(channels)).await?;
-                    transport.confirm(channels, true);
-                }
-                for channels in end.chunks(TOPICS_MAX) {
-                    ear.unsubscribe(transport.names(channels)).await?;
+    /// Keeps a line to each server.
+    async fn keep(&self, receiver: Arc<dyn Receiver>, tasks: &mut JoinSet<()>) {
+        let Self { transport } = self;
+        let redis = &transport.redis;
+        let mut masters = redis.masters();
+        loop {
+            let known = masters.borrow_and_update().clone();
+            self.renew(&known, &receiver, tasks);
+            let is_well = *transport.state.borrow() == BusState::Up && known.is_whole();
+            let wait = if is_well { SEARCH_INTERVAL } else { RETRY_MAX };
+            let part: f64 = rand::rng().random_range(0.5..1.0);
+            tokio::select! {
+                biased;
+                _ = masters.changed() => continue,
+                () = transport.search.notified() => {}
+                () = sleep(wait.mul_f64(part)) => {}
+            }
+            // A task that panicked is a line that nobody keeps: it is made again.
+            while let Some(ended) = tasks.try_join_next() {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "a line of the bus has ended");
+                    let lines = std::mem::take(&mut transport.lines.write().lines);
+                    lines.iter().for_each(|line| line.end());
                 }
             }
-            said = heard.next() => match said {
-                Some(said) => transport.heard(&said, receiver),
-                None => return Err(closed().into()),
-            },
+            if let Err(error) = redis.search().await
+                && transport.lines.read().lines.is_empty()
+            {
+                let error = chassis::redis::Error::from(error);
+                transport.turn(BusState::Down(error.fault().word()));
+            }
         }
     }
-}
 
-fn closed() -> RedisError {
-    std::io::Error::from(std::io::ErrorKind::ConnectionReset).into()
+    /// Makes lines to servers that are new, ends those to servers that are gone, and has each look
+    /// at what is wanted of it.
+    fn renew(&self, masters: &Arc<Masters>, receiver: &Arc<dyn Receiver>, tasks: &mut JoinSet<()>) {
+        let Self { transport } = self;
+        let redis = &transport.redis;
+        let mut lines = transport.lines.write();
+        if Arc::ptr_eq(&lines.masters, masters) && !lines.lines.is_empty() {
+            return;
+        }
+        let mut old = std::mem::take(&mut lines.lines);
+        let mut new = Vec::new();
+        for server in masters.addresses() {
+            let known = old.iter().position(|line| line.server == *server);
+            let line = match known {
+                Some(place) => old.swap_remove(place),
+                None => {
+                    let (line, waiting) = Line::new(server.clone());
+                    let work = Work {
+                        line: line.clone(),
+                        redis: redis.clone(),
+                        transport: transport.clone(),
+                        receiver: receiver.clone(),
+                    };
+                    tasks.spawn(work.run(waiting));
+                    line
+                }
+            };
+            lines.lines.push(line.clone());
+            new.push(line);
+        }
+        lines.masters = masters.clone();
+        drop(lines);
+        for line in old {
+            line.end();
+        }
+        let wanted = transport.wanted.all(|_| true);
+        for line in new {
+            line.change(wanted.iter().cloned());
+        }
+        transport.settle();
+    }
 }

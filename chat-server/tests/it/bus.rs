@@ -1,0 +1,45 @@
+//! The bus between nodes: what it does while Redis is well, away, wrong or flooded.
+
+mod outages;
+
+use serde_json::{Value, json};
+
+use crate::harness::rooms::Room;
+use crate::harness::{Client, Stage, eventually, http};
+
+/// Waits until a line stands in the metrics of a node.
+async fn shows(stage: &Stage, line: &str) {
+    eventually(line, async || has(stage, line)).await;
+}
+
+fn has(stage: &Stage, line: &str) -> bool {
+    stage.telemetry.render().lines().any(|found| found == line)
+}
+
+/// The value of a series without labels, or with these.
+fn count(stage: &Stage, series: &str) -> u64 {
+    let text = stage.telemetry.render();
+    let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("{series} in\n{text}")).parse().unwrap()
+}
+
+/// What readiness says of the bus: the reason, or nothing when all is well.
+async fn reason(stage: &Stage) -> Option<String> {
+    let health = http::get(stage.addresses.http, "/health", &[]).await;
+    assert_eq!(health.status, 200, "a node without a bus serves: {}", health.body);
+    let health: Value = serde_json::from_str(&health.body).unwrap();
+    let checks = health["checks"].as_array().unwrap();
+    let bus = checks.iter().find(|check| check["check"] == "bus").unwrap();
+    bus["reason"].as_str().map(str::to_owned)
+}
+
+/// Waits until readiness gives this reason.
+async fn is_away_for(stage: &Stage, wanted: &str) {
+    eventually(wanted, async || reason(stage).await.as_deref() == Some(wanted)).await;
+}
+
+/// Posts and expects others to hear it.
+async fn says(ann: &mut Client, bob: &mut Client, room: &Room, body: &str) {
+    ann.publish(&room.channel, json!({ "type": "message", "body": body })).await;
+    bob.expect(|message| message["push"]["pub"]["data"]["body"] == body).await;
+}
