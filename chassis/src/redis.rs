@@ -227,3 +227,6 @@ impl fmt::Debug for Redis {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@ mod fault_proxy;
 mod issuer;
 mod postgres;
 mod redis;
+mod redis_cluster;
 mod schema;
 
 use std::time::Duration;
@@ -23,6 +24,7 @@ pub use self::fault_proxy::{Direction, FaultProxy};
 pub use self::issuer::{Issuer, jwks};
 pub use self::postgres::Postgres;
 pub use self::redis::{Redis, redis_url};
+pub use self::redis_cluster::RedisCluster;
 pub use self::schema::Schema;
 
 /// Longest a test waits for anything: a hundred times what a loaded two-core machine needs.

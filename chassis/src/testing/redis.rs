@@ -53,10 +53,15 @@ impl Redis {
     /// # Panics
     /// As for [`Redis::start`].
     pub async fn with(settings: &[&str]) -> Self {
+        Self::at(free_port(), settings).await
+    }
+
+    /// The same at a port of one's choice.
+    pub(super) async fn at(port: u16, settings: &[&str]) -> Self {
         let folder = std::env::temp_dir().join(format!("veza-redis-{}", Uuid::new_v4()));
         fs::create_dir(&folder).expect("a folder for a server");
         let settings = settings.iter().map(|&line| line.to_owned()).collect();
-        let server = Self { folder, port: free_port(), settings, running: Mutex::new(None) };
+        let server = Self { folder, port, settings, running: Mutex::new(None) };
         server.restart().await;
         server
     }

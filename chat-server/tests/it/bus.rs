@@ -1,5 +1,6 @@
 //! The bus between nodes: what it does while Redis is well, away, wrong or flooded.
 
+mod cluster;
 mod outages;
 
 use serde_json::{Value, json};
