@@ -3,12 +3,13 @@
 //! ```text
 //! name -> Namespaces (options) -> Hub (registry) -> Channel: position, history, presence, fan-out
 //! ```
-//! Everything here lives in the memory of one process. A channel assigns offsets, or puts those of
-//! its log in order, and queues its frames under one short lock, so every receiver sees one order;
+//! Everything here lives in the memory of one process. A channel assigns offsets, or puts those that
+//! it gets from elsewhere in order, and queues its frames under one short lock, so every receiver sees one order;
 //! nothing is encoded twice and no socket is touched. Nothing here calls a store, a session or a
 //! command.
 
 mod changes;
+pub(crate) mod epoch;
 mod history;
 mod hub;
 mod live;
@@ -20,6 +21,7 @@ mod outlet;
 pub use changes::{Changes, Notes};
 pub use history::{History, Page, Since};
 pub use hub::{Full, Hub};
-pub use live::{Channel, Delivered, Recovery, Subscription};
+pub use live::{Channel, Delivered, Recovery, Source, Subscription};
 pub use name::{ChannelName, InvalidName, NAME_BYTES_MAX, Place};
 pub use namespace::{LoadError, Namespaces, Options};
+pub use order::Arrival;

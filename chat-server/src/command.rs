@@ -32,7 +32,7 @@ pub use authority::Authority;
 pub use connect::{Connected, connect};
 pub use doorkeeper::{follow, may_stay};
 pub use enter::{Entered, Entering, Start};
-pub(crate) use enter::{PAGE_PUBLICATIONS_MAX, log_between};
+pub(crate) use enter::{PAGE_PUBLICATIONS_MAX, between};
 pub use history::history;
 pub use post::SlowMode;
 pub use presence::{presence, presence_stats};

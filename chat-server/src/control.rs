@@ -12,7 +12,9 @@ use tokio::time::Instant;
 
 use crate::channel::{ChannelName, Full, InvalidName, Place};
 use crate::command::Services;
+use crate::fanout;
 use crate::fanout::bus::{Bus, Message, Order, Topic, What};
+use crate::nodes::Unavailable;
 use crate::protocol::{DisconnectCode, Json, Position, Publication, UnsubscribeCode};
 use crate::room::{LogId, MessageId};
 use crate::store::{self, Access, Appended, Draft, EventKind};
@@ -59,6 +61,9 @@ pub enum PublishError {
     /// The feed cannot be written.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// What the nodes keep of the channel cannot be reached.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
 }
 
 impl Control {
@@ -95,8 +100,13 @@ impl Control {
             }
             _ => {}
         }
-        let channel = hub.channel(&name, options)?;
-        Ok(channel.publish(Publication::new(data), Instant::now()))
+        let publication = Publication::new(data);
+        let published =
+            self.services.fanout.publish_plain(&name, options, publication, Instant::now());
+        published.await.map_err(|error| match error {
+            fanout::PublishError::Full(full) => full.into(),
+            fanout::PublishError::Unavailable(unavailable) => unavailable.into(),
+        })
     }
 
     /// Ends the connections of a user.

@@ -1,34 +1,40 @@
 //! From a commit to everyone in the channel: published once, after the commit, in the order of the
-//! log.
+//! offsets.
 //!
 //! ```text
 //! Committer, Store::edit ..  -> Fanout::publish -> bus -> receive -> Channel::deliver
-//!                               Fanout::repair: what a channel misses is read from the store
+//! command::publish, Control  -> Fanout::publish_plain -> the same, see fanout/plain.rs
+//!                               Repair: what a channel misses is read from where its offsets come
 //! ```
-//! An event that comes early waits for those before it; when they do not come, they are read from
-//! the store. A lost last event shows no gap, so the heads of the logs that somebody listens to
-//! are compared with the store. Nothing here calls a session or a command.
+//! A publication that comes early waits for those before it; when they do not come, they are read.
+//! A lost last one shows no gap, so the positions of the channels that somebody listens to are
+//! compared with the store and with Redis. Nothing here calls a session or a command.
 
 pub mod bus;
+mod plain;
+mod read;
 mod repair;
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-pub use repair::Repair;
+pub use plain::PublishError;
+pub use read::{Ends, ReadError};
+pub use repair::{Over, Repair};
 
 use bus::{Bus, LogEvent, Message, Topic};
+use repair::Alarm;
 
-use crate::channel::{Channel, ChannelName, Delivered, Full, Hub, Options};
-use crate::protocol::Publication;
+use crate::channel::{Arrival, Channel, ChannelName, Delivered, Full, Hub, Options, Source};
+use crate::nodes::log::{Log, Place};
+use crate::protocol::Position;
 use crate::room::RoomId;
 use crate::room::happening::Heard;
-use crate::store::{self, Amend, Change, Published, Store};
+use crate::store::{self, Change, Published, Store};
 
 /// How long whoever asked waits for the store: a command is answered within four seconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(3500);
@@ -40,29 +46,28 @@ const ROOM: &str = "room:";
 /// that nobody waits for any more ends within the time it may take, if it does.
 const DOUBTS: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(2)];
 
-/// Channels that wait for something missing; more are found by the comparison of heads.
-const GAPS_MAX: usize = 1024;
-
-/// Publishes what the store has committed.
+/// Puts what is published before everyone.
 #[derive(Debug)]
 pub struct Fanout {
     hub: Arc<Hub>,
     store: Arc<Store>,
+    /// What the nodes keep together of channels without a log.
+    shared: Option<Arc<Log>>,
     bus: Bus,
     tasks: TaskTracker,
-    gaps: mpsc::Sender<Arc<Channel>>,
-    soon: Arc<Notify>,
+    of_logs: Alarm,
+    of_shared: Option<Alarm>,
 }
 
-/// Why a channel with a log cannot be entered.
+/// Why a channel cannot be entered.
 #[derive(Debug, thiserror::Error)]
 pub enum EnterError {
     /// There are too many channels.
     #[error(transparent)]
     Full(#[from] Full),
-    /// Where its log stands cannot be asked.
+    /// Where it stands cannot be asked.
     #[error(transparent)]
-    Store(#[from] store::Error),
+    Read(#[from] ReadError),
 }
 
 impl Fanout {
@@ -71,18 +76,18 @@ impl Fanout {
     pub fn new(
         hub: Arc<Hub>,
         store: Arc<Store>,
+        shared: Option<Arc<Log>>,
         bus: Bus,
         tasks: TaskTracker,
     ) -> (Arc<Self>, Repair) {
-        let (gaps, missing) = mpsc::channel(GAPS_MAX);
-        let soon = Arc::new(Notify::new());
-        let repair = Repair::new(hub.clone(), store.clone(), missing, bus.clone(), soon.clone());
-        (Arc::new(Self { hub, store, bus, tasks, gaps, soon }), repair)
+        let (repair, of_logs, of_shared) = Repair::new(&hub, &bus, store.clone(), shared.clone());
+        let fanout = Self { hub, store, shared, bus, tasks, of_logs, of_shared };
+        (Arc::new(fanout), repair)
     }
 
     /// Puts committed events before everyone who listens, here and on the other nodes.
     pub fn publish(&self, published: Vec<Published>) {
-        let epoch = self.hub.log_epoch();
+        let life = self.hub.log_epoch();
         for Published { log, channel, event, amends, accepted } in published {
             // Also where nobody here is in the room: whoever is answered may ask at once.
             if channel.starts_with(ROOM)
@@ -90,63 +95,85 @@ impl Fanout {
             {
                 self.hub.changes().raise(RoomId::from_uuid(log.uuid()), &heard);
             }
-            self.deliver(&channel, event.publication(), amends.clone(), accepted);
-            let event = LogEvent { epoch: epoch.clone(), event, amends };
+            let (epoch, publication) = (life.clone(), event.publication());
+            let arrival = Arrival { epoch, publication, amends: amends.clone() };
+            self.deliver(&channel, arrival, accepted);
+            let event = LogEvent { epoch: life.clone(), event, amends };
             self.bus.say(Topic::Channel(&channel), &Message::Event(event));
         }
     }
 
-    /// Something may have been missed: where the channels stand is compared with the store.
+    /// Something may have been missed: it is compared where all channels stand.
     pub fn compare_soon(&self) {
-        self.soon.notify_one();
+        self.of_logs.compare_soon();
+        self.compare_shared_soon();
+    }
+
+    fn compare_shared_soon(&self) {
+        if let Some(alarm) = &self.of_shared {
+            alarm.compare_soon();
+        }
     }
 
     async fn compare_for_a_while(&self) {
         for pause in DOUBTS {
             tokio::time::sleep(pause).await;
-            self.compare_soon();
+            self.of_logs.compare_soon();
         }
     }
 
     /// Puts an event that another node has committed before everyone who listens here.
     pub fn receive(&self, channel: &str, LogEvent { epoch, event, amends }: LogEvent) {
-        // Of another life: the comparison finds that.
-        if epoch == self.hub.log_epoch() {
-            self.deliver(channel, event.publication(), amends, None);
-        }
+        let publication = event.publication();
+        self.deliver(channel, Arrival { epoch, publication, amends }, None);
     }
 
-    fn deliver(
-        &self,
-        channel: &str,
-        publication: Publication,
-        amends: Vec<Amend>,
-        accepted: Option<Instant>,
-    ) {
+    fn deliver(&self, channel: &str, arrival: Arrival, accepted: Option<Instant>) {
         let Some(channel) = self.hub.find_by_text(channel) else { return };
-        if channel.deliver(publication, amends, accepted) == Delivered::Gap
-            && self.gaps.try_send(channel).is_err()
-        {
-            tracing::warn!("many channels miss something: their heads will tell");
+        let found = channel.deliver(arrival, accepted);
+        self.look_after(channel, found);
+    }
+
+    /// Lets what was found be repaired.
+    fn look_after(&self, channel: Arc<Channel>, found: Delivered) {
+        match (found, channel.source(), &self.of_shared) {
+            (Delivered::Gap, Source::Log(_), _) => self.of_logs.gap(channel),
+            (Delivered::Gap, Source::Shared, Some(alarm)) => alarm.gap(channel),
+            (Delivered::OtherLife, Source::Shared, Some(alarm)) => alarm.compare_soon(),
+            // Of logs, the next comparison finds it.
+            _ => {}
         }
     }
 
-    /// A channel that knows where its log stands. It is in the registry before it asks, so what is
-    /// committed meanwhile reaches it.
+    /// A channel that knows where it stands. It is in the registry before it asks, so what is
+    /// published meanwhile reaches it.
     ///
     /// # Errors
-    /// There are too many channels, or the store cannot be asked.
+    /// There are too many channels, or where it stands cannot be asked.
     pub async fn open(
         &self,
         name: &ChannelName,
         options: &Arc<Options>,
     ) -> Result<Arc<Channel>, EnterError> {
         let channel = self.hub.channel(name, options)?;
-        if let Some(log) = channel.log().filter(|_| !channel.is_based()) {
-            // What is committed after this is heard, or found when heads are compared.
-            channel.is_heard().await;
-            channel.base(&within(self.store.head(log)).await?);
+        if channel.is_based() {
+            return Ok(channel);
         }
+        // What is published after this is heard, or found when positions are compared.
+        channel.is_heard().await;
+        let found = match (channel.source(), &self.shared) {
+            (Source::Log(log), _) => {
+                let head = within(self.store.head(log)).await.map_err(ReadError::from)?;
+                let epoch = channel.epoch();
+                channel.base(&Position { epoch, offset: head.offset }, head.revision)
+            }
+            (Source::Shared, Some(log)) => {
+                let position = log.stand(Place::of(&channel)).await.map_err(ReadError::from)?;
+                channel.base(&position, 0)
+            }
+            (Source::Memory | Source::Shared, _) => Delivered::Done,
+        };
+        self.look_after(channel.clone(), found);
         Ok(channel)
     }
 

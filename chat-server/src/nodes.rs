@@ -9,6 +9,8 @@
 //! hash tag, so that a Redis Cluster keeps it in one place.
 
 mod lease;
+mod link;
+pub(crate) mod log;
 mod peers;
 mod settings;
 pub(crate) mod tag;
@@ -21,6 +23,7 @@ use uuid::Uuid;
 
 use lease::Lease;
 pub use lease::{BEAT, Cause, Heart, LEASE, Registration};
+pub use log::{Log, Unavailable};
 pub use peers::{About, Fingerprints, Info, Peer, Peers};
 pub use settings::Settings;
 

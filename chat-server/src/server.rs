@@ -37,9 +37,9 @@ use crate::command::{self, Authority, ReadMarks, Services, SlowMode, at_least_on
 use crate::config::Config;
 use crate::control::Control;
 use crate::fanout::bus;
-use crate::fanout::{Fanout, Repair};
+use crate::fanout::{Fanout, Over, Repair};
 use crate::metrics::{Metrics, Shed};
-use crate::nodes::{Heart, Nodes};
+use crate::nodes::{Heart, Log, Nodes};
 use crate::protocol::DisconnectCode;
 use crate::session::registry::{Directive, Registry};
 use crate::session::remote::Remote;
@@ -148,8 +148,9 @@ impl Server {
         let heart = heart(nodes.as_ref(), &config, &store, &admission, &metrics);
         let hub = Hub::new(namespaces, delivery, bus.clone(), history_bytes_max);
         hub.begin_log_epoch(&store.epoch().await?.into());
+        let shared = nodes.clone().map(|nodes| Arc::new(Log::new(nodes)));
         let (fanout, repair) =
-            Fanout::new(hub.clone(), store.clone(), bus.clone(), background.clone());
+            Fanout::new(hub.clone(), store.clone(), shared, bus.clone(), background.clone());
         let publish = fanout.clone();
         let publish = Arc::new(move |published| publish.publish(published));
         let wiring = store::Wiring { store: store.clone(), publish, meters: metrics.committer() };
@@ -221,7 +222,8 @@ impl Server {
         let Self { config, services, repair, bus_tasks, heart, admission, ports, .. } = self;
         let Self { tls, background, .. } = self;
         let sessions = services.registry.clone();
-        background.spawn(repair.run(over.clone(), move || begin_again(&sessions)));
+        let begin_again = move |over| begin_again(&sessions, over);
+        background.spawn(repair.run(over.clone(), begin_again));
         if let Some(tasks) = bus_tasks {
             background.spawn(tasks.run(Arc::new(Incoming::new(&services)), over.clone()));
         }
@@ -297,11 +299,15 @@ impl Server {
     }
 }
 
-/// Nobody's position counts any more: everyone comes again and learns where they are.
-fn begin_again(sessions: &Registry) {
+/// Positions count no more: who has them comes again and learns where they are.
+fn begin_again(sessions: &Registry, over: Over) {
+    let directive = match over {
+        Over::Logs => Directive::Disconnect(DisconnectCode::InsufficientState),
+        Over::Channels => Directive::Revisit,
+    };
     for session in sessions.all() {
-        // What ends a session always gets into its mailbox.
-        if session.tell(Directive::Disconnect(DisconnectCode::InsufficientState)).is_err() {
+        // What ends or changes a session always gets into its mailbox.
+        if session.tell(directive.clone()).is_err() {
             tracing::debug!("a session could not be told");
         }
     }

@@ -218,6 +218,19 @@ impl Session {
                 }
             }
             Directive::Message(data) => self.push(&Push::Message { data }),
+            Directive::Revisit => return self.revisit(),
+        }
+        None
+    }
+
+    /// Leaves the channels whose life is over; the client comes into them again.
+    fn revisit(&mut self) -> Option<End> {
+        for (channel, made_by) in self.subs.over() {
+            match made_by {
+                MadeBy::Client => self.unsubscribe(&channel, UnsubscribeCode::InsufficientState),
+                // What the server subscribed a client to comes back with its connection alone.
+                MadeBy::Server => return Some(End::Disconnect(DisconnectCode::InsufficientState)),
+            }
         }
         None
     }

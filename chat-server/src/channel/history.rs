@@ -61,10 +61,10 @@ impl History {
         Self { epoch, top: 0, entries: VecDeque::new(), bytes: 0 }
     }
 
-    /// The log stands at `offset`: nothing before it is kept.
-    pub fn begin_at(&mut self, offset: u64) {
+    /// The channel stands there: nothing before it is kept.
+    pub fn begin_at(&mut self, position: &Position) {
         self.clear();
-        self.top = offset;
+        (self.epoch, self.top) = (position.epoch.clone(), position.offset);
     }
 
     /// Forgets what is kept; the position stays.
@@ -84,7 +84,8 @@ impl History {
         }
     }
 
-    /// A page, if everything it would hold is kept; `None` sends the reader to the store.
+    /// A page, if everything it would hold is kept; `None` sends the reader to where
+    /// all of it is.
     #[must_use]
     pub fn whole_page(&self, since: Since, limit: usize) -> Option<Page> {
         let kept = self.top - self.entries.len() as u64;

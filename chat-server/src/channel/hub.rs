@@ -13,13 +13,12 @@ use chassis::delivery::{Delivery, Member};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
-use rand::RngExt;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::live::Kept;
 use super::outlet::OUTLETS;
-use super::{Changes, Channel, ChannelName, Namespaces, Options};
+use super::{Changes, Channel, ChannelName, Namespaces, Options, Source, epoch};
 use crate::fanout::bus::Bus;
 use crate::outbound::Format;
 
@@ -31,9 +30,6 @@ const CHANNELS_MAX: usize = 1_000_000;
 
 /// One part is swept each time: each within seven seconds.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(100);
-
-/// Letters of an epoch: 48 bits, so that two lives of a channel do not look alike.
-const EPOCH_LETTERS: usize = 8;
 
 /// Some of the channels, under a lock of their own.
 type Part = Mutex<HashMap<Arc<str>, Arc<Channel>, RandomState>>;
@@ -112,6 +108,16 @@ impl Hub {
         self.count.load(Ordering::Relaxed)
     }
 
+    /// Where the offsets of a channel come from.
+    #[must_use]
+    pub fn source(&self, name: &ChannelName, options: &Options) -> Source {
+        match (name.log(), &self.bus) {
+            (Some(log), _) => Source::Log(log),
+            (None, Bus::Redis(_)) if options.history_size > 0 => Source::Shared,
+            (None, _) => Source::Memory,
+        }
+    }
+
     /// The channel, made on first use.
     ///
     /// # Errors
@@ -130,14 +136,16 @@ impl Hub {
             return Err(Full);
         }
         let topics = self.next_topic.fetch_add(OUTLETS as u64, Ordering::Relaxed);
-        let epoch = match name.log() {
-            Some(_) => self.log_epoch(),
-            None => epoch(),
+        let source = self.source(name, options);
+        let epoch = match source {
+            Source::Memory => Some(epoch::begin()),
+            Source::Log(_) => Some(self.log_epoch()),
+            Source::Shared => None,
         };
         let channel = Arc::new(Channel::new(
             name,
             options.clone(),
-            epoch,
+            (source, epoch),
             topics,
             self.delivery.clone(),
             self.kept.clone(),
@@ -166,17 +174,38 @@ impl Hub {
         }
     }
 
-    /// The channels with a log that know where it stands: those that somebody listens to, and those
-    /// of which something is kept.
+    /// The channels with a log that know where it stands: those that somebody listens to, or did a
+    /// moment ago.
     #[must_use]
     pub fn logs(&self) -> Vec<Arc<Channel>> {
-        let mut logs = Vec::new();
+        self.based(|source| matches!(source, Source::Log(_)))
+    }
+
+    /// The same of those whose offsets come from Redis.
+    #[must_use]
+    pub fn shared(&self) -> Vec<Arc<Channel>> {
+        self.based(|source| source == Source::Shared)
+    }
+
+    fn based(&self, wanted: impl Fn(Source) -> bool) -> Vec<Arc<Channel>> {
+        let mut based = Vec::new();
         for part in &self.parts {
             let part = part.lock();
-            let live = part.values().filter(|channel| channel.log().is_some());
-            logs.extend(live.filter(|channel| channel.is_based()).cloned());
+            let live = part.values().filter(|channel| wanted(channel.source()));
+            based.extend(live.filter(|channel| channel.is_based()).cloned());
         }
-        logs
+        based
+    }
+
+    /// The life of a channel is over: whoever comes from now on begins anew, and who is in it must
+    /// be told to.
+    pub fn end(&self, channel: &Arc<Channel>) {
+        channel.end();
+        let mut part = self.part(channel.name()).lock();
+        if part.get(channel.name()).is_some_and(|found| Arc::ptr_eq(found, channel)) {
+            part.remove(channel.name());
+            self.count.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// The life of the offsets of all logs.
@@ -227,13 +256,6 @@ impl Hub {
     }
 }
 
-fn epoch() -> Arc<str> {
-    const LETTERS: &[u8; 64] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.";
-    let mut random = rand::rng();
-    let letter = |_| char::from(LETTERS[random.random_range(0..LETTERS.len())]);
-    (0..EPOCH_LETTERS).map(letter).collect::<String>().into()
-}
-
 #[cfg(test)]
 mod tests {
     use chassis::delivery::{Config, Delivered, Observer, Shed};
@@ -272,21 +294,21 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_epoch_outlives_a_broken_connection_and_a_channel_not_its_use() {
         let hub = hub();
-        let epoch = lobby(&hub).epoch().clone();
+        let epoch = lobby(&hub).epoch();
         tokio::time::advance(Duration::from_secs(59)).await;
         sweep(&hub);
-        assert_eq!(lobby(&hub).epoch(), &epoch);
+        assert_eq!(lobby(&hub).epoch(), epoch);
         tokio::time::advance(Duration::from_secs(1)).await;
         sweep(&hub);
         assert_eq!(hub.channels(), 0);
-        assert_ne!(lobby(&hub).epoch(), &epoch);
+        assert_ne!(lobby(&hub).epoch(), epoch);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_channel_stays_while_it_keeps_something() {
         let hub = hub();
         let publication = Publication::new(Json::parse(b"1").unwrap());
-        let position = lobby(&hub).publish(publication, Instant::now());
+        let position = lobby(&hub).publish(publication, None);
         tokio::time::advance(Duration::from_secs(300)).await;
         sweep(&hub);
         assert_eq!(lobby(&hub).top(), position);

@@ -1,7 +1,7 @@
 //! One channel while it is in use: its position, its history, who is in it, and its fan-out.
 //!
-//! In a channel in memory [`Channel::publish`] gives out the offsets; in one with a log the store
-//! does, and [`Channel::deliver`] puts what comes from there in order.
+//! In a channel in memory [`Channel::publish`] gives out the offsets; elsewhere the store does, or
+//! Redis, and [`Channel::deliver`] puts what comes from there in order.
 //!
 //! Invariants: the offset is assigned and the frames are queued under one lock, so every shard
 //! sees the order of the offsets; the lock covers encoding and queueing, never a socket or an
@@ -10,8 +10,8 @@
 mod sequenced;
 mod subscription;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,7 +20,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-pub use sequenced::Delivery as Delivered;
+pub use sequenced::{Delivery as Delivered, Source};
 pub use subscription::Subscription;
 
 use super::order::Order;
@@ -32,18 +32,22 @@ use crate::protocol::{
     ClientInfo, Encoding, Position, PresenceStatsResult, Publication, Push, encode_publication,
     encode_push,
 };
-use crate::room::LogId;
 
 /// How long a channel that nobody is in and that keeps nothing keeps its epoch: long enough for
 /// its clients to come back after a broken connection and find that they have missed nothing.
 const EPOCH_KEPT: Duration = Duration::from_secs(60);
 
+/// How long a channel whose offsets come from elsewhere is listened to when nobody is in it any
+/// more: what those miss who come back meanwhile is in memory.
+const RING_KEPT: Duration = Duration::from_secs(60);
+
 /// One channel; shared by its subscriptions and the shards that deliver it.
 pub struct Channel {
     name: Arc<str>,
-    log: Option<LogId>,
+    source: Source,
     options: Arc<Options>,
-    epoch: Arc<str>,
+    /// Not known yet while nobody has asked where a shared channel stands.
+    epoch: OnceLock<Arc<str>>,
     /// The topic ids of its outlets follow this one.
     first_topic: u64,
     delivery: Delivery,
@@ -54,6 +58,8 @@ pub struct Channel {
     published: AtomicU64,
     /// With a log: the revision of what is kept here.
     revision: AtomicU64,
+    /// Its life has ended: who is in it must be told to come again.
+    over: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -68,7 +74,7 @@ pub(super) struct Kept {
 
 struct State {
     history: History,
-    /// With a log: what is next.
+    /// With offsets from elsewhere: what is next.
     order: Order,
     /// How much of the history is counted in [`Kept`].
     counted: usize,
@@ -95,14 +101,15 @@ impl Channel {
     pub(super) fn new(
         name: &ChannelName,
         options: Arc<Options>,
-        epoch: Arc<str>,
+        origin: (Source, Option<Arc<str>>),
         first_topic: u64,
         delivery: Delivery,
         kept: Arc<Kept>,
         listening: Option<Listening>,
     ) -> Self {
+        let (source, known) = origin;
         let state = State {
-            history: History::new(epoch.clone()),
+            history: History::new(known.clone().unwrap_or_default()),
             order: Order::default(),
             counted: 0,
             members: vec![[0; OUTLETS]; delivery.shards()],
@@ -112,10 +119,11 @@ impl Channel {
         };
         let (published, revision) = (AtomicU64::new(0), AtomicU64::new(0));
         let state = Mutex::new(state);
-        let (name, log) = (name.shared().clone(), name.log());
+        let (name, over) = (name.shared().clone(), AtomicBool::new(false));
+        let epoch = known.map_or_else(OnceLock::new, OnceLock::from);
         Self {
             name,
-            log,
+            source,
             options,
             epoch,
             first_topic,
@@ -124,6 +132,7 @@ impl Channel {
             listening,
             published,
             revision,
+            over,
             state,
         }
     }
@@ -140,10 +149,10 @@ impl Channel {
         &self.options
     }
 
-    /// The life of its offsets.
+    /// The life of its offsets; empty until that is known.
     #[must_use]
-    pub fn epoch(&self) -> &Arc<str> {
-        &self.epoch
+    pub fn epoch(&self) -> Arc<str> {
+        self.epoch.get().cloned().unwrap_or_default()
     }
 
     /// Waits until what other nodes say in it is heard; false when it is not known when that is.
@@ -162,15 +171,16 @@ impl Channel {
         self.published.load(Ordering::Acquire)
     }
 
-    /// Puts a publication before every subscriber; where history is kept it gets an offset.
-    pub fn publish(&self, mut publication: Publication, accepted: Instant) -> Position {
+    /// Puts a publication before every subscriber of a channel in memory; where history is kept it
+    /// gets an offset.
+    pub fn publish(&self, mut publication: Publication, accepted: Option<Instant>) -> Position {
         let mut state = self.state.lock();
         if self.options.history_size > 0 {
-            state.history.append(&mut publication, &self.options, accepted);
+            state.history.append(&mut publication, &self.options, Instant::now());
             self.kept.count(&mut state);
         }
-        self.send(&state, &publication, Some(accepted));
-        Position { offset: publication.offset, epoch: self.epoch.clone() }
+        self.send(&state, &publication, accepted);
+        Position { offset: publication.offset, epoch: self.epoch() }
     }
 
     fn send(&self, state: &State, publication: &Publication, accepted: Option<Instant>) {
@@ -296,9 +306,13 @@ impl Channel {
         let mut state = self.state.lock();
         state.history.expire(&self.options, now);
         self.kept.count(&mut state);
-        let kept = if self.options.history_size > 0 { EPOCH_KEPT } else { Duration::ZERO };
-        state.history.is_empty()
-            && state.members.iter().flatten().all(|&members| members == 0)
+        let kept = match self.source {
+            Source::Memory if !state.history.is_empty() => return false,
+            Source::Memory if self.options.history_size == 0 => Duration::ZERO,
+            Source::Memory => EPOCH_KEPT,
+            Source::Log(_) | Source::Shared => RING_KEPT,
+        };
+        state.members.iter().flatten().all(|&members| members == 0)
             && now.saturating_duration_since(state.left_at) >= kept
     }
 }

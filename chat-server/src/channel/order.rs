@@ -1,10 +1,12 @@
-//! The order of a log's events on their way to its channel, whatever order they come in.
+//! The order of what gets its offsets elsewhere on its way to its channel, whatever order it comes
+//! in.
 //!
 //! Pure. The next offset passes; a later one waits for those before it; an earlier one was seen.
-//! Until it is known where the log stands, everything waits. What waits is bounded: beyond that it
-//! is dropped, for the store has it.
+//! Until it is known where the channel stands, everything waits. What waits is bounded: beyond that
+//! it is dropped, for it can be read where it got its offset.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::protocol::Publication;
 use crate::store::Amend;
@@ -13,11 +15,15 @@ use crate::store::Amend;
 /// node commits while another one's message is on its way.
 const WAITING_MAX: usize = 1024;
 
-/// An event on its way.
+/// A publication on its way.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Arrival {
-    pub(super) publication: Publication,
-    pub(super) amends: Vec<Amend>,
+pub struct Arrival {
+    /// The life of its offset.
+    pub epoch: Arc<str>,
+    /// What it is, with its offset.
+    pub publication: Publication,
+    /// What it changes in earlier ones.
+    pub amends: Vec<Amend>,
 }
 
 /// What becomes of an arrival.
@@ -31,28 +37,28 @@ pub(super) enum Turn {
     Known,
 }
 
-/// The place of a channel in its log.
+/// The place of a channel among what comes.
 #[derive(Debug, Default)]
 pub(super) struct Order {
-    /// The last offset that passed; `None` until it is known where the log stands.
+    /// The last offset that passed; `None` until it is known where the channel stands.
     last: Option<u64>,
     waiting: BTreeMap<u64, Arrival>,
 }
 
 impl Order {
-    /// True once it is known where the log stands.
+    /// True once it is known where the channel stands.
     pub(super) fn is_based(&self) -> bool {
         self.last.is_some()
     }
 
-    /// The log stands at `head`: what waits and is not newer is dropped. Only the first word
-    /// counts; later ones come through the log itself.
-    pub(super) fn base(&mut self, head: u64) -> bool {
+    /// The channel stands at `head` of the life `epoch`: what waits and is not newer, or of another
+    /// life, is dropped. Only the first word counts; later ones come as arrivals.
+    pub(super) fn base(&mut self, epoch: &str, head: u64) -> bool {
         if self.is_based() {
             return false;
         }
         self.last = Some(head);
-        self.waiting.retain(|&offset, _| offset > head);
+        self.waiting.retain(|&offset, arrival| offset > head && *arrival.epoch == *epoch);
         true
     }
 
@@ -97,7 +103,7 @@ mod tests {
 
     fn arrival(offset: u64) -> Arrival {
         let publication = Publication { offset, ..Publication::new(Json::parse(b"1").unwrap()) };
-        Arrival { publication, amends: Vec::new() }
+        Arrival { epoch: "life".into(), publication, amends: Vec::new() }
     }
 
     /// The offsets that pass when these arrive.
@@ -115,7 +121,7 @@ mod tests {
     #[test]
     fn what_comes_early_waits_for_what_is_missing() {
         let mut order = Order::default();
-        assert!(order.base(4));
+        assert!(order.base("life", 4));
         assert_eq!(pass(&mut order, 6), [0; 0]);
         assert_eq!(order.waits_for(), Some(6));
         assert_eq!(pass(&mut order, 5), [5, 6]);
@@ -124,14 +130,24 @@ mod tests {
     }
 
     #[test]
-    fn nothing_passes_before_it_is_known_where_the_log_stands() {
+    fn nothing_passes_before_it_is_known_where_the_channel_stands() {
         let mut order = Order::default();
         for offset in [3, 5, 4] {
             assert_eq!(order.arrive(arrival(offset)), Turn::Waits);
         }
-        assert!(order.base(3) && !order.base(9));
+        assert!(order.base("life", 3) && !order.base("life", 9));
         let waited: Vec<_> = std::iter::from_fn(|| order.next()).collect();
         assert_eq!(waited, [arrival(4), arrival(5)]);
+    }
+
+    #[test]
+    fn what_came_early_from_another_life_never_passes() {
+        let mut order = Order::default();
+        order.arrive(arrival(4));
+        order.arrive(Arrival { epoch: "before".into(), ..arrival(5) });
+        order.base("life", 3);
+        assert_eq!(order.next(), Some(arrival(4)));
+        assert_eq!((order.next(), order.waits_for()), (None, None));
     }
 
     proptest! {
@@ -141,7 +157,7 @@ mod tests {
             noise in prop::collection::vec(1..200u64, 0..400),
         ) {
             let mut order = Order::default();
-            order.base(base);
+            order.base("life", base);
             let mut passed = Vec::new();
             for offset in noise.into_iter().chain(1..=200) {
                 passed.extend(pass(&mut order, offset));

@@ -51,7 +51,7 @@ impl Topic for Outlet {
     }
 
     fn gap(&self, from: u64, to: u64) -> Bytes {
-        let (channel, epoch) = (self.channel.name().clone(), self.channel.epoch().clone());
+        let (channel, epoch) = (self.channel.name().clone(), self.channel.epoch());
         self.format.push(&Push::Lag { channel, from, to, epoch })
     }
 }

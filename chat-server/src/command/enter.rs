@@ -2,7 +2,7 @@
 //!
 //! The client enters on hold, its position is read, and [`Entered`] tells the session what to reply
 //! and where delivery starts: nothing can fall in between. What it missed comes from memory, or
-//! from the channel's log. Who is far behind is not held meanwhile: the session sends the log page
+//! from where the offsets of the channel come from. Who is far behind is not held meanwhile: the session sends the log page
 //! by page until little is left.
 
 use std::sync::Arc;
@@ -10,14 +10,12 @@ use std::sync::Arc;
 use chassis::delivery::Member;
 
 use super::{Refusal, Services};
-use crate::channel::{Channel, Recovery, Subscription};
-use crate::fanout::{EnterError, within};
+use crate::channel::{Channel, Recovery, Source, Subscription};
+use crate::fanout::{Ends, EnterError, ReadError};
 use crate::outbound::Format;
 use crate::protocol::{
     ClientInfo, ErrorCode, ErrorReply, Position, Publication, Subscribe, SubscribeResult,
 };
-use crate::room::LogId;
-use crate::store::{self, Range};
 
 /// Publications of the first recovery page, and of each that follows.
 pub(crate) const PAGE_PUBLICATIONS_MAX: usize = 256;
@@ -79,7 +77,7 @@ impl From<EnterError> for Refusal {
                 .with_message(full.to_string())
                 .with_reason("channels_max")
                 .into(),
-            EnterError::Store(error) => error.into(),
+            EnterError::Read(error) => error.into(),
         }
     }
 }
@@ -98,9 +96,11 @@ pub(super) async fn enter(
     let mut subscription = channel.reserve(member, format, info.clone(), request.join_leave);
     let from = (request.recover && recoverable)
         .then(|| Position { offset: request.offset, epoch: request.epoch.as_str().into() });
-    let missed = match channel.log() {
-        Some(log) => from_log(services, log, &mut subscription, member, from.as_ref()).await,
-        None => Ok(from_memory(&mut subscription, member, from.as_ref())),
+    let missed = match channel.source() {
+        Source::Memory => Ok(from_memory(&mut subscription, member, from.as_ref())),
+        Source::Log(_) | Source::Shared => {
+            from_elsewhere(services, &mut subscription, member, from.as_ref()).await
+        }
     };
     let Missed { mut publications, recovered, top, start } = match missed {
         Ok(missed) => missed,
@@ -143,33 +143,32 @@ fn from_memory(
     Missed { publications, recovered, top, start: Start::Behind(top) }
 }
 
-async fn from_log(
+async fn from_elsewhere(
     services: &Services,
-    log: LogId,
     subscription: &mut Subscription,
     member: &Member,
     from: Option<&Position>,
-) -> Result<Missed, store::Error> {
+) -> Result<Missed, ReadError> {
     let channel = subscription.channel().clone();
     let Some(from) = from else { return Ok(from_memory(subscription, member, None)) };
-    let same_life = from.epoch.is_empty() || from.epoch == *channel.epoch();
+    let same_life = from.epoch.is_empty() || from.epoch == channel.epoch();
     let behind = channel.top().offset.saturating_sub(from.offset);
     if same_life && behind > PAGE_PUBLICATIONS_MAX as u64 {
-        return far_behind(services, log, subscription, member, from.offset).await;
+        return far_behind(services, subscription, member, from.offset).await;
     }
     let near = from_memory(subscription, member, Some(from));
     if near.recovered || !same_life {
         return Ok(near);
     }
-    // Not in memory, or this process has not heard of it yet: the store knows.
-    let head = within(services.store.head(log)).await?;
+    // Not in memory, or this process has not heard of it yet: where the offsets come from is known.
+    let Ends { head, trimmed } = services.fanout.ends(&channel).await?;
     let lost = Missed { publications: Vec::new(), recovered: false, ..near };
-    if from.offset > head.offset.max(near.top) || from.offset < head.trimmed {
+    if from.offset > head.max(near.top) || from.offset < trimmed {
         return Ok(lost);
     }
     let start = Start::Behind(near.top.max(from.offset));
     let top = near.top.max(from.offset);
-    match log_between(services, log, from.offset, near.top).await? {
+    match between(services, &channel, from.offset, near.top).await? {
         Some(publications) => Ok(Missed { publications, recovered: true, top, start }),
         None => Ok(lost),
     }
@@ -178,43 +177,40 @@ async fn from_log(
 /// The first page now, the rest by the session.
 async fn far_behind(
     services: &Services,
-    log: LogId,
     subscription: &mut Subscription,
     member: &Member,
     offset: u64,
-) -> Result<Missed, store::Error> {
-    let page = services.store.page(log, Range::After(offset), PAGE_PUBLICATIONS_MAX);
-    let page = within(page).await?;
-    if page.first().is_none_or(|first| first.offset != offset + 1) {
+) -> Result<Missed, ReadError> {
+    let channel = subscription.channel().clone();
+    let mut publications = services.fanout.after(&channel, offset, PAGE_PUBLICATIONS_MAX).await?;
+    if publications.first().is_none_or(|first| first.offset != offset + 1) {
         return Ok(from_memory(subscription, member, None));
     }
-    let mut publications: Vec<_> = page.iter().map(store::Event::publication).collect();
     publications.truncate(page_len(&publications));
     let last = publications.last().map_or(offset, |last| last.offset);
     let start = Start::CatchUp(last);
     Ok(Missed { publications, recovered: true, top: last, start })
 }
 
-/// Everything in a log behind `after` up to `upto`; `None` when some of it is no longer there.
-pub(crate) async fn log_between(
+/// Everything in a channel behind `after` up to `upto`; `None` when some of it is no longer there.
+pub(crate) async fn between(
     services: &Services,
-    log: LogId,
+    channel: &Channel,
     after: u64,
     upto: u64,
-) -> Result<Option<Vec<Publication>>, store::Error> {
+) -> Result<Option<Vec<Publication>>, ReadError> {
     let (mut last, mut publications) = (after, Vec::new());
     while last < upto {
-        let page = services.store.page(log, Range::After(last), PAGE_PUBLICATIONS_MAX);
-        let page = within(page).await?;
-        for event in page.iter().take_while(|event| event.offset <= upto) {
-            if event.offset != last + 1 {
-                return Ok(None);
-            }
-            last = event.offset;
-            publications.push(event.publication());
-        }
+        let page = services.fanout.after(channel, last, PAGE_PUBLICATIONS_MAX).await?;
         if page.is_empty() {
             return Ok(None);
+        }
+        for publication in page.into_iter().take_while(|publication| publication.offset <= upto) {
+            if publication.offset != last + 1 {
+                return Ok(None);
+            }
+            last = publication.offset;
+            publications.push(publication);
         }
     }
     Ok(Some(publications))

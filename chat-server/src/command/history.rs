@@ -1,9 +1,7 @@
 //! Reading the history of a channel, forward or backward.
 
-use std::sync::Arc;
-
 use super::{Caller, Refusal, Services};
-use crate::channel::{Channel, Since};
+use crate::channel::{ChannelName, Options, Page, Since, Source};
 use crate::fanout::within;
 use crate::protocol::{ErrorCode, ErrorReply, History, HistoryResult, Position};
 use crate::room::LogId;
@@ -13,7 +11,7 @@ use crate::store::{Event, Range};
 ///
 /// # Errors
 /// 102, 103, 107 for a limit below -1, 108 where nothing is kept, 112 for a position of another
-/// life or from the future.
+/// life or from the future, 503 when it cannot be read.
 pub async fn history(
     services: &Services,
     caller: Caller<'_>,
@@ -30,33 +28,45 @@ pub async fn history(
         limit => usize::try_from(limit).map_err(|_negative| limit_below_zero())?.min(most),
     };
     // Reading makes no channel.
-    let channel = services.hub.find(&name);
-    if let Some(log) = name.log() {
-        return of_log(services, channel, log, request, limit).await;
+    let channel = services.hub.find(&name).filter(|channel| channel.is_based());
+    if let Some(channel) = &channel
+        && let Ok(since) = since(request, &channel.top())
+        && let Some(page) = channel.whole_page(since, limit)
+    {
+        return Ok(page.into());
     }
-    let top = channel.as_ref().map(|channel| channel.top()).unwrap_or_default();
-    let since = since(request, &top)?;
-    let Some(channel) = channel else { return Ok(HistoryResult::default()) };
-    let page = channel.history(since, limit);
-    let Position { offset, epoch } = page.top;
-    Ok(HistoryResult { publications: page.publications, epoch, offset })
+    match services.hub.source(&name, options) {
+        Source::Log(log) => of_log(services, log, request, limit).await,
+        Source::Shared => of_shared(services, &name, options, request, limit).await,
+        Source::Memory => {
+            let top = channel.as_ref().map(|channel| channel.top()).unwrap_or_default();
+            let since = since(request, &top)?;
+            Ok(channel.map(|channel| channel.history(since, limit).into()).unwrap_or_default())
+        }
+    }
 }
 
-/// The end of a log is kept in memory, all of it in the store: one cursor goes over both.
+/// The end of a history is kept in memory, all of it in Redis: one cursor goes over both.
+async fn of_shared(
+    services: &Services,
+    name: &ChannelName,
+    options: &Options,
+    request: &History,
+    limit: usize,
+) -> Result<HistoryResult, Refusal> {
+    let page = services.fanout.page(name, options, from(request), limit).await?;
+    // Where it stands is known now.
+    since(request, &page.top)?;
+    Ok(page.into())
+}
+
+/// The same with the store.
 async fn of_log(
     services: &Services,
-    channel: Option<Arc<Channel>>,
     log: LogId,
     request: &History,
     limit: usize,
 ) -> Result<HistoryResult, Refusal> {
-    if let Some(channel) = channel.filter(|channel| channel.is_based())
-        && let Ok(since) = since(request, &channel.top())
-        && let Some(page) = channel.whole_page(since, limit)
-    {
-        let Position { offset, epoch } = page.top;
-        return Ok(HistoryResult { publications: page.publications, epoch, offset });
-    }
     let (epoch, head) = (services.hub.log_epoch(), within(services.store.head(log)).await?);
     let top = Position { offset: head.offset, epoch: epoch.clone() };
     let range = match since(request, &top)? {
@@ -76,15 +86,21 @@ async fn of_log(
     Ok(HistoryResult { publications, epoch, offset })
 }
 
+/// What is asked for, when that is possible in a channel that stands there.
 fn since(request: &History, top: &Position) -> Result<Since, Refusal> {
-    let Some(position) = &request.since else {
-        return Ok(if request.reverse { Since::Newest } else { Since::Oldest });
-    };
-    check(position, top)?;
-    Ok(match request.reverse {
-        true => Since::Before(position.offset),
-        false => Since::After(position.offset),
-    })
+    if let Some(position) = &request.since {
+        check(position, top)?;
+    }
+    Ok(from(request))
+}
+
+fn from(request: &History) -> Since {
+    match (&request.since, request.reverse) {
+        (None, true) => Since::Newest,
+        (None, false) => Since::Oldest,
+        (Some(position), true) => Since::Before(position.offset),
+        (Some(position), false) => Since::After(position.offset),
+    }
 }
 
 fn check(position: &Position, top: &Position) -> Result<(), Refusal> {
@@ -96,6 +112,12 @@ fn check(position: &Position, top: &Position) -> Result<(), Refusal> {
         return Err(error.with_reason("offset").with_limit(top.offset, position.offset).into());
     }
     Ok(())
+}
+
+impl From<Page> for HistoryResult {
+    fn from(Page { publications, top: Position { offset, epoch } }: Page) -> Self {
+        Self { publications, epoch, offset }
+    }
 }
 
 fn limit_below_zero() -> ErrorReply {

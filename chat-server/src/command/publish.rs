@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::post::{append, draft};
 use super::subscribe::{denied, unknown_room};
 use super::{Caller, Refusal, Services, unix_millis};
-use crate::channel::Place;
+use crate::channel::{Place, Source};
 use crate::protocol::{ErrorCode, ErrorReply, Json, Position, Publication, PublishResult};
 use crate::room::{Act, RoomId};
 use crate::store::{Appended, Conflict};
@@ -33,8 +33,9 @@ pub struct Post {
 /// Publishes for a caller.
 ///
 /// # Errors
-/// 102, 103, 107, 413 for data over `MAX_MESSAGE_SIZE`, 111 while delivery is behind; in a room
-/// also 400, 403, 404, 409, 423 and 503.
+/// 102, 103, 107, 413 for data over `MAX_MESSAGE_SIZE`, 111 while delivery is behind, 503 where the
+/// nodes keep a history together and it cannot be reached; in a room also 400, 403, 404, 409, 423
+/// and 503.
 pub async fn publish(
     services: &Services,
     caller: Caller<'_>,
@@ -57,17 +58,18 @@ pub async fn publish(
         let error = ErrorReply::new(ErrorCode::TooManyRequests).with_reason("delivery_busy");
         return Err(error.with_retry_after_ms(BUSY_RETRY_MS).into());
     }
-    if options.history_size > 0 && !services.hub.has_room() {
+    let is_in_memory = services.hub.source(&name, options) == Source::Memory;
+    if is_in_memory && options.history_size > 0 && !services.hub.has_room() {
         let error = ErrorReply::new(ErrorCode::TooManyRequests).with_reason("history_full");
         return Err(error.with_retry_after_ms(FULL_RETRY_MS).into());
     }
-    let channel = services.hub.channel(&name, options).map_err(|_full| ErrorCode::LimitExceeded)?;
     let publication = Publication {
         info: Some((**caller.info).clone()),
         time_ms: i64::try_from(unix_millis()).unwrap_or_default(),
         ..Publication::new(post.data.clone())
     };
-    let Position { offset, epoch } = channel.publish(publication, accepted);
+    let published = services.fanout.publish_plain(&name, options, publication, accepted).await;
+    let Position { offset, epoch } = published?;
     services.metrics.series.messages.increment(1);
     let epoch = if offset > 0 { epoch } else { Arc::from("") };
     Ok(PublishResult { offset, epoch, ..PublishResult::default() })
@@ -152,7 +154,7 @@ pub async fn typing(services: &Services, caller: Caller<'_>, data: &Json) {
     let Ok(Send { typing: Some(typing) }) = serde_json::from_slice(data.as_bytes()) else { return };
     let Some(sub) = caller.subs.find(&typing.channel) else { return };
     let channel = sub.channel();
-    if !channel.options().allow_publish || !services.hub.delivery().has_room() {
+    if !channel.options().allow_publish {
         return;
     }
     if let Some(room) = channel.room() {
@@ -164,5 +166,6 @@ pub async fn typing(services: &Services, caller: Caller<'_>, data: &Json) {
     let words = serde_json::json!({ "type": "typing", "on": typing.on });
     let Ok(data) = Json::from_value(&words) else { return };
     let info = Some((**caller.info).clone());
-    channel.ephemeral(&Publication { info, ..Publication::new(data) }, Class::Typing);
+    let publication = Publication { info, ..Publication::new(data) };
+    services.fanout.ephemeral(channel.name(), publication, Class::Typing);
 }

@@ -109,14 +109,13 @@ async fn tell_all(services: &Services, keys: Vec<Key>) {
 /// Shows the people in a room up to where one of them has read, as long as they are few.
 fn show(services: &Services, user: &str, unread: Unread) {
     let Ok(name) = ChannelName::parse(&unread.room.channel()) else { return };
-    let Some(channel) = services.hub.find(&name) else { return };
-    let is_crowded = channel.presence_stats().num_users > READERS_SHOWN_MAX;
-    if is_crowded || !services.hub.delivery().has_room() {
+    let channel = services.hub.find(&name);
+    if channel.is_some_and(|channel| channel.presence_stats().num_users > READERS_SHOWN_MAX) {
         return;
     }
     let words = json!({ "type": "read", "user": user, "offset": unread.offset });
     let Ok(data) = Json::from_value(&words) else { return };
-    channel.ephemeral(&Publication::new(data), Class::Presence);
+    services.fanout.ephemeral(name.shared(), Publication::new(data), Class::Presence);
 }
 
 impl ReadMarks {

@@ -1,8 +1,10 @@
-//! The one place where an error of the store becomes words for a client.
+//! The one place where an error of the store or of Redis becomes words for a client.
 
 use std::time::Duration;
 
 use super::{Refusal, unix_millis};
+use crate::fanout::{PublishError, ReadError};
+use crate::nodes::Unavailable;
 use crate::protocol::{ErrorCode, ErrorReply};
 use crate::room::Denied;
 use crate::store::{Conflict, Error};
@@ -39,6 +41,31 @@ impl From<Error> for Refusal {
                 tracing::error!(%error, "a statement failed");
                 ErrorCode::Internal.into()
             }
+        }
+    }
+}
+
+impl From<Unavailable> for Refusal {
+    fn from(Unavailable { reason, retry_after }: Unavailable) -> Self {
+        let error = ErrorReply::new(ErrorCode::StoreUnavailable).with_reason(reason);
+        error.with_retry_after_ms(millis(retry_after)).into()
+    }
+}
+
+impl From<ReadError> for Refusal {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Store(error) => error.into(),
+            ReadError::Unavailable(unavailable) => unavailable.into(),
+        }
+    }
+}
+
+impl From<PublishError> for Refusal {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::Full(_) => ErrorCode::LimitExceeded.into(),
+            PublishError::Unavailable(unavailable) => unavailable.into(),
         }
     }
 }

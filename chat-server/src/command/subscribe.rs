@@ -51,7 +51,7 @@ pub async fn subscribe(
 /// A subscription that the server makes for a client; `from` is where the client left off.
 ///
 /// # Errors
-/// 102, 106, or 503 when it has a log and the store cannot be asked.
+/// 102, 106, or 503 when it cannot be asked where the channel stands.
 pub async fn enter_for_server(
     services: &Services,
     client: Entering<'_>,

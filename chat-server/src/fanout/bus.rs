@@ -13,6 +13,7 @@ mod listener;
 mod message;
 mod meters;
 mod speaker;
+mod stamp;
 mod transport;
 mod wanted;
 

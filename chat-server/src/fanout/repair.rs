@@ -1,8 +1,13 @@
-//! What channels miss is read from the store: a gap at once, a lost last event by comparing heads.
+//! What channels miss is read from where it got its offset: a gap at once, a lost last publication
+//! by comparing positions.
 //!
-//! One task. A gap is given a moment, for what is missing is mostly on its way. The heads of the
-//! logs that somebody listens to are compared every five seconds, and as soon as the store is back
-//! after it was away. Whatever it reads is delivered like any other arrival, in order and once.
+//! One task for each [`Origin`], the store and Redis, so that neither waits for the other. A gap is
+//! given a moment, for what is missing is mostly on its way. The positions of the channels that
+//! somebody listens to are compared every five seconds, and as soon as the origin is back after it
+//! was away. Whatever is read is delivered like any other arrival, in order and once.
+
+mod logs;
+mod shared;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,37 +17,102 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub(super) use logs::Logs;
+pub(super) use shared::Shared;
+
 use super::bus::Bus;
 use crate::channel::{Channel, Hub};
-use crate::store::{self, Range, State, Store};
+use crate::nodes::Log;
+use crate::store::Store;
 
 /// How long what is missing may be on its way.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// Between two comparisons of all heads.
+/// The same for what is no longer where it got its offset: there it cannot be had any more, and
+/// who is in the channel would have to come again.
+const LAST_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Between two comparisons of all positions.
 const COMPARE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The same while the bus is away and nothing of other nodes is heard.
 const DEAF_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often it is looked whether the store is back.
+/// How often it is looked whether the origin is back.
 const TICK: Duration = Duration::from_millis(250);
 
-/// Heads asked for at once.
-const HEADS_MAX: usize = 1000;
+/// Channels that wait for something missing; more are found by the comparison of positions.
+const GAPS_MAX: usize = 1024;
 
-/// Events read at once.
+/// Publications read at once.
 const PAGE: usize = 256;
 
-/// The task that repairs.
+/// Where offsets come from, and what got them can be read.
+pub(super) trait Origin: Send + Sync + 'static {
+    /// Why it could not be asked.
+    type Error: std::fmt::Display;
+
+    /// True while it makes sense to ask.
+    fn is_up(&self) -> bool;
+
+    /// Compares where the channels of `hub` stand.
+    async fn compare(&self, hub: &Hub) -> Result<Found, Self::Error>;
+
+    /// Delivers what did not come by itself, up to an offset that was given.
+    async fn fetch(&self, channel: &Channel, upto: u64) -> Result<Fetched, Self::Error>;
+}
+
+/// What a comparison found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Channels that are behind, and where they should be.
+    pub(super) behind: Vec<(Arc<Channel>, u64)>,
+    /// Channels were ended: nobody's position in them counts any more.
+    pub(super) is_over: bool,
+}
+
+/// What became of what was missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fetched {
+    /// It was delivered.
+    All,
+    /// Some of it can no longer be read.
+    Lost,
+}
+
+/// Whose positions count no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Over {
+    /// Those in all channels with a log.
+    Logs,
+    /// Those in the channels that say so of themselves.
+    Channels,
+}
+
+/// Where to say that something may be missing; clones share it.
+#[derive(Debug, Clone)]
+pub(super) struct Alarm {
+    gaps: mpsc::Sender<Arc<Channel>>,
+    soon: Arc<Notify>,
+}
+
+/// The tasks that repair, not running yet.
 #[derive(Debug)]
 pub struct Repair {
+    logs: Task<Logs>,
+    shared: Option<Task<Shared>>,
+}
+
+#[derive(Debug)]
+struct Task<O> {
     hub: Arc<Hub>,
-    store: Arc<Store>,
+    origin: O,
     missing: mpsc::Receiver<Arc<Channel>>,
     /// What may still come by itself, in the order of the times when it is fetched.
     awaited: VecDeque<Awaited>,
-    /// Something may have been missed: heads are compared at once.
+    /// What could not be read and may come by itself all the same.
+    last_hopes: VecDeque<Awaited>,
+    /// Something may have been missed: positions are compared at once.
     soon: Arc<Notify>,
     bus: Bus,
 }
@@ -56,54 +126,96 @@ struct Awaited {
     due: Instant,
 }
 
-/// What a comparison found besides what it repaired.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Found {
-    /// Nothing.
-    Order,
-    /// The offsets have a new life: nobody's position counts any more.
-    NewEpoch,
+/// What a task does next.
+enum Turn {
+    Compare,
+    Tick,
+    Fetch(Awaited),
+    LastHope(Awaited),
+    Missing(Arc<Channel>),
+}
+
+impl Alarm {
+    /// Something before what came last in a channel is missing.
+    pub(super) fn gap(&self, channel: Arc<Channel>) {
+        if self.gaps.try_send(channel).is_err() {
+            tracing::warn!("many channels miss something: their positions will tell");
+        }
+    }
+
+    /// Something may have been missed: where the channels stand is compared.
+    pub(super) fn compare_soon(&self) {
+        self.soon.notify_one();
+    }
 }
 
 impl Repair {
     pub(super) fn new(
-        hub: Arc<Hub>,
+        hub: &Arc<Hub>,
+        bus: &Bus,
         store: Arc<Store>,
-        missing: mpsc::Receiver<Arc<Channel>>,
-        bus: Bus,
-        soon: Arc<Notify>,
-    ) -> Self {
-        Self { hub, store, missing, awaited: VecDeque::new(), soon, bus }
+        shared: Option<Arc<Log>>,
+    ) -> (Self, Alarm, Option<Alarm>) {
+        let (logs, of_logs) = Task::new(hub, bus, Logs(store));
+        let shared = shared.map(|log| Task::new(hub, bus, Shared(log)));
+        let (shared, of_shared) = shared.unzip();
+        (Self { logs, shared }, of_logs, of_shared)
     }
 
-    /// Repairs until `stop`; `begin_again` is called when nobody's position counts any more.
-    pub async fn run(mut self, stop: CancellationToken, begin_again: impl Fn()) {
+    /// Repairs until `stop`; `begin_again` is called when somebody's position counts no more.
+    pub async fn run(self, stop: CancellationToken, begin_again: impl Fn(Over)) {
+        let Self { logs, shared } = self;
+        let logs = logs.run(stop.clone(), || begin_again(Over::Logs));
+        let shared = async {
+            if let Some(shared) = shared {
+                shared.run(stop.clone(), || begin_again(Over::Channels)).await;
+            }
+        };
+        tokio::join!(logs, shared);
+    }
+}
+
+impl<O: Origin> Task<O> {
+    fn new(hub: &Arc<Hub>, bus: &Bus, origin: O) -> (Self, Alarm) {
+        let (gaps, missing) = mpsc::channel(GAPS_MAX);
+        let soon = Arc::new(Notify::new());
+        let (awaited, last_hopes) = (VecDeque::new(), VecDeque::new());
+        let (hub, bus) = (hub.clone(), bus.clone());
+        let alarm = Alarm { gaps, soon: soon.clone() };
+        (Self { hub, origin, missing, awaited, last_hopes, soon, bus }, alarm)
+    }
+
+    async fn run(mut self, stop: CancellationToken, begin_again: impl Fn()) {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let (mut compared, mut was_down) = (Instant::now(), false);
         loop {
-            tokio::select! {
+            let turn = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
                 // The comparison first: gaps that never end must not keep it from its turn.
-                () = self.soon.notified() => {
+                () = self.soon.notified() => Turn::Compare,
+                _ = ticks.tick() => Turn::Tick,
+                awaited = due(&mut self.awaited) => Turn::Fetch(awaited),
+                awaited = due(&mut self.last_hopes) => Turn::LastHope(awaited),
+                Some(channel) = self.missing.recv() => Turn::Missing(channel),
+            };
+            match turn {
+                Turn::Compare => {
                     compared = Instant::now();
-                    self.compare_all(&begin_again).await;
+                    self.compare(&begin_again).await;
                 }
-                _ = ticks.tick() => {
-                    let down = self.store.state() != State::Up;
+                Turn::Tick => {
+                    let down = !self.origin.is_up();
                     let back = std::mem::replace(&mut was_down, down) && !down;
                     if !down && (back || compared.elapsed() >= self.interval()) {
                         compared = Instant::now();
-                        self.compare_all(&begin_again).await;
+                        self.compare(&begin_again).await;
                     }
                 }
-                () = due(self.awaited.front()) => {
-                    if let Some(Awaited { channel, upto, .. }) = self.awaited.pop_front() {
-                        report(self.fetch(&channel, upto).await);
-                    }
-                }
-                Some(channel) = self.missing.recv() => {
+                Turn::Fetch(awaited) => self.fetch(awaited).await,
+                Turn::LastHope(awaited) => self.give_up(awaited, &begin_again).await,
+                Turn::Missing(channel) => {
                     if let Some(upto) = channel.waits_for() {
                         self.await_missing(channel, upto);
                     }
@@ -112,16 +224,24 @@ impl Repair {
         }
     }
 
-    /// How long heads are left uncompared: what other nodes commit comes by the bus, if it is there.
+    /// How long positions are left uncompared: what other nodes do comes by the bus, if it is
+    /// there.
     fn interval(&self) -> Duration {
         if self.bus.is_up() { COMPARE_INTERVAL } else { DEAF_INTERVAL }
     }
 
-    async fn compare_all(&mut self, begin_again: &impl Fn()) {
-        match self.compare().await {
-            Ok(Found::NewEpoch) => begin_again(),
-            Ok(Found::Order) => {}
-            Err(error) => report(Err(error)),
+    async fn compare(&mut self, begin_again: &impl Fn()) {
+        match self.origin.compare(&self.hub).await {
+            Ok(Found { behind, is_over }) => {
+                for (channel, upto) in behind {
+                    // It may have got its offset and not be told yet.
+                    self.await_missing(channel, upto);
+                }
+                if is_over {
+                    begin_again();
+                }
+            }
+            Err(error) => report(&error),
         }
     }
 
@@ -129,71 +249,43 @@ impl Repair {
         self.awaited.push_back(Awaited { channel, upto, due: Instant::now() + PATIENCE });
     }
 
-    /// Compares where the store and the channels stand.
-    async fn compare(&mut self) -> Result<Found, store::Error> {
-        if self.hub.begin_log_epoch(&self.store.epoch().await?.into()) {
-            tracing::warn!("the offsets of all logs have a new life");
-            return Ok(Found::NewEpoch);
-        }
-        let channels = self.hub.logs();
-        for channels in channels.chunks(HEADS_MAX) {
-            // Before the store is asked: what it says is not older than this.
-            let tops: Vec<u64> = channels.iter().map(|channel| channel.top().offset).collect();
-            let logs: Vec<_> = channels.iter().filter_map(|channel| channel.log()).collect();
-            let heads = self.store.heads(&logs).await?;
-            for ((channel, top), head) in channels.iter().zip(tops).zip(heads) {
-                channel.revise(head.revision);
-                if head.offset < top {
-                    tracing::error!(
-                        channel = %channel.name(), top, head = head.offset,
-                        "the database lost what was acknowledged: its offsets get a new life"
-                    );
-                    self.store.begin_epoch().await?;
-                    let began = self.hub.begin_log_epoch(&self.store.epoch().await?.into());
-                    return Ok(if began { Found::NewEpoch } else { Found::Order });
-                }
-                if head.offset > channel.top().offset {
-                    // It may be committed and not told yet.
-                    self.await_missing(channel.clone(), head.offset);
-                }
+    async fn fetch(&mut self, awaited: Awaited) {
+        match self.origin.fetch(&awaited.channel, awaited.upto).await {
+            Ok(Fetched::All) => {}
+            Ok(Fetched::Lost) => {
+                let due = Instant::now() + LAST_PATIENCE;
+                self.last_hopes.push_back(Awaited { due, ..awaited });
             }
+            Err(error) => report(&error),
         }
-        Ok(Found::Order)
     }
 
-    /// Delivers what did not come by itself, up to an offset that is in the store.
-    async fn fetch(&self, channel: &Channel, upto: u64) -> Result<(), store::Error> {
-        let Some(log) = channel.log() else { return Ok(()) };
-        let mut last = channel.top().offset;
-        if last >= upto {
-            return Ok(());
+    async fn give_up(&mut self, Awaited { channel, upto, .. }: Awaited, begin_again: &impl Fn()) {
+        if channel.is_over() {
+            return;
         }
-        while last < upto {
-            let events = self.store.page(log, Range::After(last), PAGE).await?;
-            let Some(newest) = events.last() else { break };
-            last = newest.offset;
-            tracing::debug!(channel = %channel.name(), events = events.len(), "repaired");
-            for event in events {
-                channel.deliver(event.publication(), Vec::new(), None);
+        match self.origin.fetch(&channel, upto).await {
+            Ok(Fetched::All) => {}
+            Ok(Fetched::Lost) => {
+                tracing::warn!(channel = %channel.name(), "missed publications are gone");
+                self.hub.end(&channel);
+                begin_again();
             }
+            Err(error) => report(&error),
         }
-        // Changes to what is kept may have come with events that were missed.
-        channel.forget();
-        Ok(())
     }
 }
 
-/// Ends when the first of those that are awaited is; never, when nothing is.
-async fn due(first: Option<&Awaited>) {
-    match first {
+/// The first of those that are awaited, when it is due; never, when nothing is.
+async fn due(awaited: &mut VecDeque<Awaited>) -> Awaited {
+    match awaited.front() {
         Some(first) => tokio::time::sleep_until(first.due).await,
         None => std::future::pending().await,
     }
+    awaited.pop_front().expect("the first one was waited for")
 }
 
-fn report(result: Result<(), store::Error>) {
-    if let Err(error) = result {
-        // The next comparison tries again.
-        tracing::debug!(%error, "what is missing could not be read");
-    }
+fn report(error: &impl std::fmt::Display) {
+    // The next comparison tries again.
+    tracing::debug!(%error, "what is missing could not be read");
 }

@@ -9,6 +9,12 @@ use std::borrow::Cow;
 /// The characters that a tag writes in another way.
 const ESCAPED: [(char, &str); 3] = [('%', "%25"), ('{', "%7B"), ('}', "%7D")];
 
+/// Where nodes say what happens in a channel.
+#[must_use]
+pub(crate) fn topic(prefix: &str, channel: &str) -> String {
+    format!("{prefix}:c:{{{}}}", of_channel(channel))
+}
+
 /// What stands in the braces for a channel.
 #[must_use]
 pub(crate) fn of_channel(channel: &str) -> Cow<'_, str> {

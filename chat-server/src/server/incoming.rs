@@ -24,10 +24,11 @@ impl Incoming {
     fn of_channel(&self, name: &str, message: Message) {
         match message {
             Message::Event(event) => self.services.fanout.receive(name, event),
+            Message::Publication { epoch, publication } => {
+                self.services.fanout.receive_plain(name, epoch, publication);
+            }
             Message::Ephemeral { class, publication } => {
-                if let Some(channel) = self.services.hub.find_by_text(name) {
-                    channel.ephemeral(&publication, class);
-                }
+                self.services.fanout.show(name, &publication, class);
             }
             Message::Order(order) => {
                 self.services.registry.obey(&order);

@@ -11,11 +11,9 @@ use std::task::{Context, Poll};
 use super::end::End;
 use super::{MadeBy, Session, UNREAD_REPLIES_MAX};
 use crate::channel::{Channel, Recovery};
-use crate::command::{PAGE_PUBLICATIONS_MAX, log_between};
-use crate::fanout::within;
+use crate::command::{PAGE_PUBLICATIONS_MAX, between};
 use crate::outbound::Batch;
 use crate::protocol::{DisconnectCode, Position, UnsubscribeCode};
-use crate::store::Range;
 
 /// So much behind the log, a client is let in: what comes meanwhile is held.
 const LEFT_MAX: u64 = 64;
@@ -65,29 +63,26 @@ impl Session {
     }
 
     async fn send_page(&mut self, channel: &Arc<Channel>, after: u64) -> Step {
-        let Some(log) = channel.log() else { return Step::Lost };
         let mut batch = Batch::new(self.format);
         if channel.top().offset.saturating_sub(after) > LEFT_MAX {
-            let page = self.services.store.page(log, Range::After(after), PAGE_PUBLICATIONS_MAX);
-            let Ok(events) = within(page).await else { return Step::Lost };
-            let whole = events.iter().zip(after + 1..).all(|(event, next)| event.offset == next);
-            let Some(last) = events.last().filter(|_| whole) else { return Step::Lost };
-            let publications: Vec<_> =
-                events.iter().map(crate::store::Event::publication).collect();
-            self.send_missed(channel.name(), &publications, &mut batch);
+            let page = self.services.fanout.after(channel, after, PAGE_PUBLICATIONS_MAX);
+            let Ok(page) = page.await else { return Step::Lost };
+            let whole = page.iter().zip(after + 1..).all(|(found, next)| found.offset == next);
+            let Some(last) = page.last().filter(|_| whole) else { return Step::Lost };
+            self.send_missed(channel.name(), &page, &mut batch);
             return Step::On(last.offset);
         }
         let Some(sub) = self.subs.get_mut(channel.name()) else { return Step::In };
         sub.subscription.attach(&self.member);
         let top = channel.top().offset.max(after);
-        let (offset, epoch) = (after, channel.epoch().clone());
+        let (offset, epoch) = (after, channel.epoch());
         // From memory if it can be: what is held meanwhile is little.
         let left = match channel.recover(Some(&Position { offset, epoch })) {
             (_, Recovery::Recovered(mut left)) => {
                 left.retain(|publication| publication.offset <= top);
                 Ok(Some(left))
             }
-            _ => log_between(&self.services, log, after, top).await,
+            _ => between(&self.services, channel, after, top).await,
         };
         match left {
             Ok(Some(publications)) => {

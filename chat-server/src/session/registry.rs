@@ -47,6 +47,8 @@ pub enum Directive {
     Refresh(Option<u64>),
     /// Pass a message on.
     Message(Json),
+    /// Look for channels whose life is over.
+    Revisit,
 }
 
 /// The mailbox of one session.

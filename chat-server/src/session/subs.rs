@@ -84,6 +84,12 @@ impl Subs {
         self.list.iter_mut().find(|sub| &**name(sub) == channel)
     }
 
+    /// Those whose channel's life is over.
+    pub(super) fn over(&self) -> Vec<(Arc<str>, MadeBy)> {
+        let over = self.list.iter().filter(|sub| sub.subscription.channel().is_over());
+        over.map(|sub| (name(sub).clone(), sub.made_by)).collect()
+    }
+
     pub(super) fn is_behind(&self) -> bool {
         self.list.iter().any(|sub| sub.catch_up.is_some())
     }

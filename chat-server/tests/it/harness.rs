@@ -97,22 +97,25 @@ impl Stage {
         Self::on_with(backend, &[]).await
     }
 
-    /// A server with this store and some variables set.
+    /// A server with this store and some variables set. On PostgreSQL its bus goes through Redis,
+    /// so that what is tested on both stores is tested on both buses.
     pub async fn on_with(backend: Backend, variables: &[(&str, &str)]) -> Self {
-        let schema = match backend {
-            Backend::Sqlite => None,
-            Backend::Postgres => Some(Schema::create().await),
-        };
-        Self::build(schema, variables, |_| ()).await
+        match backend {
+            Backend::Sqlite => Self::build(None, variables, |_| ()).await,
+            Backend::Postgres => Self::node(backend, variables).await,
+        }
     }
 
     /// A node of a deployment on this store and the tests' Redis; more of them are its twins.
     pub async fn node(backend: Backend, variables: &[(&str, &str)]) -> Self {
-        let prefix = format!("test-{}", Uuid::new_v4().simple());
-        let redis = redis_url();
+        let (redis, prefix) = meeting();
         let mut all = vec![("REDIS_URL", redis.as_str()), ("REDIS_PREFIX", prefix.as_str())];
         all.extend_from_slice(variables);
-        Self::on_with(backend, &all).await
+        let schema = match backend {
+            Backend::Sqlite => None,
+            Backend::Postgres => Some(Schema::create().await),
+        };
+        Self::build(schema, &all, |_| ()).await
     }
 
     /// Ends the server and starts it again, with the same settings and the same store.
@@ -150,6 +153,10 @@ impl Stage {
         ];
         if let Some(schema) = &schema {
             pairs.push(("DATABASE_URL", schema.url()));
+        }
+        let meeting = is_on_redis().then(meeting);
+        if let Some((redis, prefix)) = &meeting {
+            pairs.extend([("REDIS_URL", redis.as_str()), ("REDIS_PREFIX", prefix.as_str())]);
         }
         for &(name, value) in variables {
             pairs.retain(|(known, _)| *known != name);
@@ -222,6 +229,23 @@ impl Stage {
         let reply = client.ask("connect", json!({ "token": token(user) })).await;
         assert!(reply["connect"]["client"].is_string(), "{reply}");
         client
+    }
+}
+
+/// Where the nodes of a deployment of its own meet: the tests' Redis, and a prefix.
+fn meeting() -> (String, String) {
+    (redis_url(), format!("test-{}", Uuid::new_v4().simple()))
+}
+
+/// Whether every server here has the tests' Redis, also where a test does not say so: with
+/// `TEST_BUS=redis`, one pass over the same tests for each bus.
+fn is_on_redis() -> bool {
+    #[expect(clippy::disallowed_methods, reason = "tests have no configuration of their own")]
+    let bus = std::env::var("TEST_BUS");
+    match bus.as_deref() {
+        Err(_) | Ok("local") => false,
+        Ok("redis") => true,
+        Ok(other) => panic!("TEST_BUS is local or redis, not {other}"),
     }
 }
 

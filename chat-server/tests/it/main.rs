@@ -40,6 +40,7 @@ mod migrations;
 mod namespaces;
 mod nodes;
 mod orders;
+mod plain_nodes;
 mod presence;
 mod protocol_page;
 mod reactions;

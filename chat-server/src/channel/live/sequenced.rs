@@ -1,19 +1,31 @@
-//! A channel with a log: offsets come from the store, and what comes is put in order here.
+//! A channel whose offsets come from elsewhere: what comes is put in order here.
 //!
-//! The channel is in the registry before it asks where its log stands, so whatever is committed
+//! The channel is in the registry before it asks where it stands, so whatever gets an offset
 //! afterwards reaches it; what comes before the answer waits. What is kept in memory is the end of
-//! the log and may be forgotten at any time.
+//! the history and may be forgotten at any time.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tokio::time::Instant;
 
 use super::super::order::{Arrival, Turn};
 use super::{Channel, State};
-use crate::protocol::Publication;
+use crate::protocol::Position;
 use crate::room::happening::Heard;
 use crate::room::{LogId, RoomId};
-use crate::store::{Amend, Head};
+use crate::store::Amend;
+
+/// Where the offsets of a channel come from, and where all of its history is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// This process: nobody else has anything of it.
+    Memory,
+    /// A log of the store.
+    Log(LogId),
+    /// Redis, for all nodes.
+    Shared,
+}
 
 /// What delivering found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,38 +34,68 @@ pub enum Delivery {
     Done,
     /// Something before it is missing since now.
     Gap,
+    /// It is not of the life that this channel is of: one of the two is over.
+    OtherLife,
 }
 
 impl Channel {
-    /// Its log; `None` for a channel in memory.
+    /// Where its offsets come from.
+    #[must_use]
+    pub fn source(&self) -> Source {
+        self.source
+    }
+
+    /// Its log, when it has one in the store.
     #[must_use]
     pub fn log(&self) -> Option<LogId> {
-        self.log
+        match self.source {
+            Source::Log(log) => Some(log),
+            Source::Memory | Source::Shared => None,
+        }
     }
 
     /// The room it is the channel of.
     #[must_use]
     pub fn room(&self) -> Option<RoomId> {
         // Only rooms and feeds have logs, and a feed is nobody's room.
-        let log = self.log.filter(|_| self.options.allow_publish)?;
+        let log = self.log().filter(|_| self.options.allow_publish)?;
         Some(RoomId::from_uuid(log.uuid()))
     }
 
-    /// True once it is known where the log stands.
+    /// True once it is known where it stands.
     #[must_use]
     pub fn is_based(&self) -> bool {
-        self.log.is_none() || self.state.lock().order.is_based()
+        self.source == Source::Memory || self.state.lock().order.is_based()
     }
 
-    /// The log stands there; counts once.
-    pub fn base(&self, head: &Head) {
+    /// It stands there; counts once. `revision` is that of a log.
+    pub fn base(&self, position: &Position, revision: u64) -> Delivery {
         let mut state = self.state.lock();
-        if state.order.base(head.offset) {
-            state.history.begin_at(head.offset);
-            self.revision.store(head.revision, Ordering::Relaxed);
-            self.published.store(head.offset, Ordering::Release);
+        let epoch = self.epoch.get_or_init(|| position.epoch.clone());
+        if *epoch != position.epoch {
+            return Delivery::OtherLife;
+        }
+        if state.order.base(epoch, position.offset) {
+            state.history.begin_at(position);
+            self.revision.store(revision, Ordering::Relaxed);
+            self.published.store(position.offset, Ordering::Release);
             self.send_waiting(&mut state);
         }
+        match state.order.waits_for() {
+            Some(_) => Delivery::Gap,
+            None => Delivery::Done,
+        }
+    }
+
+    /// Its life is over: who is in it is to come again.
+    pub(in super::super) fn end(&self) {
+        self.over.store(true, Ordering::Release);
+    }
+
+    /// True when its life is over.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
     }
 
     /// What is kept in the store is of this revision: when that is another, what is kept here may
@@ -64,16 +106,15 @@ impl Channel {
         }
     }
 
-    /// One event of the log, in whatever order they come, and what it changed in earlier ones.
-    pub fn deliver(
-        &self,
-        publication: Publication,
-        amends: Vec<Amend>,
-        accepted: Option<Instant>,
-    ) -> Delivery {
+    /// One publication, in whatever order they come, and what it changed in earlier ones.
+    pub fn deliver(&self, arrival: Arrival, accepted: Option<Instant>) -> Delivery {
         let mut state = self.state.lock();
+        let is_of = |epoch: &Arc<str>| *epoch == arrival.epoch;
+        if !self.epoch.get().is_none_or(is_of) {
+            return Delivery::OtherLife;
+        }
         let stuck = state.order.waits_for().is_some();
-        match state.order.arrive(Arrival { publication, amends }) {
+        match state.order.arrive(arrival) {
             Turn::Now(arrival) => {
                 self.pass(&mut state, arrival, accepted);
                 self.send_waiting(&mut state);
@@ -90,7 +131,7 @@ impl Channel {
         self.state.lock().order.waits_for()
     }
 
-    /// Forgets what is kept: the store has it, perhaps in other words.
+    /// Forgets what is kept: its source has it, perhaps in other words.
     pub fn forget(&self) {
         let mut state = self.state.lock();
         state.history.clear();
@@ -104,7 +145,7 @@ impl Channel {
     }
 
     fn pass(&self, state: &mut State, arrival: Arrival, accepted: Option<Instant>) {
-        let Arrival { mut publication, amends } = arrival;
+        let Arrival { mut publication, amends, .. } = arrival;
         if let Some(room) = self.room()
             && let Some(heard) = Heard::parse(&publication.data)
         {

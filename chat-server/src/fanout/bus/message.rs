@@ -12,6 +12,7 @@ use prost::Message as _;
 use proto::bus::v1 as wire;
 use uuid::Uuid;
 
+use super::stamp;
 use crate::protocol::{ClientInfo, DisconnectCode, Json, NotJson, Publication, UnsubscribeCode};
 use crate::store::{Amend, Event};
 
@@ -149,9 +150,18 @@ pub fn is_said_by(node: Uuid, bytes: &[u8]) -> bool {
 /// # Errors
 /// What is wrong with it.
 pub fn decode(bytes: Bytes) -> Result<(Uuid, Option<Message>), Malformed> {
-    let envelope = wire::Envelope::decode(bytes)?;
+    let (stamp, envelope) = stamp::split(bytes)?;
+    let envelope = wire::Envelope::decode(envelope)?;
     let node = Uuid::from_slice(&envelope.node).map_err(|_length| Malformed::Field("node"))?;
-    Ok((node, envelope.body.map(Message::try_from).transpose()?))
+    let mut message = envelope.body.map(Message::try_from).transpose()?;
+    match (stamp, &mut message) {
+        (None, _) => {}
+        (Some(stamp), Some(Message::Publication { epoch, publication })) => {
+            (*epoch, publication.offset) = (stamp.epoch, stamp.offset);
+        }
+        (Some(_), _) => return Err(Malformed::Field("stamp")),
+    }
+    Ok((node, message))
 }
 
 impl From<&Message> for wire::envelope::Body {
@@ -343,7 +353,7 @@ fn json(bytes: &Bytes) -> Result<Json, Malformed> {
     Ok(Json::parse(bytes)?)
 }
 
-fn known(offset: u64, field: &'static str) -> Result<u64, Malformed> {
+pub(super) fn known(offset: u64, field: &'static str) -> Result<u64, Malformed> {
     // Positions are numbers of JSON.
     if offset == 0 || offset > (1 << 53) {
         return Err(Malformed::Field(field));

@@ -207,8 +207,7 @@ impl Transport {
     fn name(&self, topic: Topic<'_>) -> String {
         let prefix = &self.prefix;
         match topic {
-            // With a hash tag, so that a script may say something there beside what it writes.
-            Topic::Channel(channel) => format!("{prefix}:c:{{{}}}", tag::of_channel(channel)),
+            Topic::Channel(channel) => tag::topic(prefix, channel),
             Topic::Node(node) => format!("{prefix}:n:{node}"),
             Topic::Everyone => format!("{prefix}:all"),
         }

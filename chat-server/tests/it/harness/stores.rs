@@ -6,7 +6,8 @@
 //!     async fn it_survives(backend: Backend) { .. }        or the choice, for a stage of one's own
 //! }
 //! ```
-//! Each becomes a module of that name with the tests `sqlite` and `postgres`. With
+//! Each becomes a module of that name with the tests `sqlite` and `postgres`; the second one has
+//! Redis for its bus too, the first one has none. With
 //! `flavor = "multi_thread";` in front of all of them they run on several threads.
 
 use super::Stage;

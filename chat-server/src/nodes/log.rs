@@ -1,0 +1,242 @@
+//! The histories of channels without a log of their own, in Redis: one stream and one position for
+//! each, so that every node gives and shows the same offsets.
+//!
+//! A script gives a publication its offset, keeps it and says it on the channel's topic, all or
+//! nothing. What stands there can be lost: whoever finds another epoch than the one known begins
+//! again. Nothing here retries. A question that was not answered may have been done all the same.
+//!
+//! While Redis does not answer, most questions are refused without asking: one that waited in
+//! vain speaks for those that come right after it.
+
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use chassis::redis::commands::{ErrorKind, FromRedisValue, ScriptInvocation, ServerErrorKind};
+use chassis::redis::{Error, Script};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::link::Link;
+use super::{Nodes, tag};
+use crate::channel::{Options, Page, Since, epoch};
+use crate::fanout::bus::{Message, decode, encode};
+use crate::protocol::{Position, Publication};
+
+/// How long one question without an answer speaks for others.
+const REFUSED_FOR: Duration = Duration::from_millis(250);
+
+/// When it makes sense to ask again: a Redis that was started again answers within a second.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+static APPEND: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(concat!(include_str!("log/life.lua"), include_str!("log/append.lua")))
+});
+static STAND: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(concat!(include_str!("log/life.lua"), include_str!("log/stand.lua")))
+});
+static PAGE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(concat!(include_str!("log/life.lua"), include_str!("log/page.lua")))
+});
+
+/// The histories that the nodes share.
+#[derive(Debug)]
+pub struct Log {
+    nodes: Arc<Nodes>,
+    link: Link,
+    /// Held for a look: what was the matter, and until when that speaks for others.
+    refused: Mutex<Option<(Unavailable, Instant)>>,
+}
+
+/// A channel, and what the caller knows of where it stands.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// Its name.
+    pub channel: &'a str,
+    /// How much is kept of it, and how long.
+    pub options: &'a Options,
+    /// Where it stood when this node looked last: when Redis has lost that, a new life begins.
+    pub known: Option<&'a Position>,
+}
+
+/// How much of a history is wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct Extract {
+    /// From where, and which way.
+    pub since: Since,
+    /// Publications at most.
+    pub limit: usize,
+    /// Bytes after which it ends; one publication is always there.
+    pub bytes_max: usize,
+    /// Whether those that are no longer shown to anybody are wanted too.
+    pub age: Age,
+}
+
+/// Which publications of a history are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Age {
+    /// Those not older than the channel shows.
+    Shown,
+    /// All that are still there.
+    Any,
+}
+
+/// Redis does not do what it is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("what the nodes share cannot be reached: {reason}")]
+pub struct Unavailable {
+    /// A stable word for programs.
+    pub reason: &'static str,
+    /// When to try again.
+    pub retry_after: Duration,
+}
+
+impl Log {
+    /// The histories of the deployment of `nodes`.
+    #[must_use]
+    pub fn new(nodes: Arc<Nodes>) -> Self {
+        Self { nodes, link: Link::default(), refused: Mutex::default() }
+    }
+
+    /// True while it makes sense to ask.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.refused().is_none()
+    }
+
+    /// Gives a publication its place and tells the other nodes.
+    ///
+    /// # Errors
+    /// Redis does not do it, or did it and does not say so in time.
+    pub async fn append(
+        &self,
+        place: Place<'_>,
+        publication: &Publication,
+    ) -> Result<Position, Unavailable> {
+        let Place { channel, options, known } = place;
+        let ttl = options.history_ttl;
+        let mut call = self.call(&APPEND, channel);
+        call.key(tag::topic(self.nodes.prefix(), channel));
+        call.arg(&*epoch::begin());
+        call.arg(&*envelope(self.nodes.id(), publication));
+        call.arg(options.history_size);
+        call.arg(millis(ttl)).arg(millis(ttl + self.nodes.kept()));
+        call.arg(known.map_or("", |known| &*known.epoch));
+        call.arg(known.map_or(0, |known| known.offset));
+        call.arg("PUBLISH");
+        self.ask(&call).await.map(position)
+    }
+
+    /// Where a channel stands; it has an epoch from then on.
+    ///
+    /// # Errors
+    /// Redis does not answer.
+    pub async fn stand(&self, place: Place<'_>) -> Result<Position, Unavailable> {
+        let Place { channel, options, known } = place;
+        let mut call = self.call(&STAND, channel);
+        call.arg(&*epoch::begin());
+        call.arg(millis(options.history_ttl + self.nodes.kept()));
+        call.arg(known.map_or("", |known| &*known.epoch));
+        call.arg(known.map_or(0, |known| known.offset));
+        self.ask(&call).await.map(position)
+    }
+
+    /// A part of a history; without an epoch when nothing was ever published.
+    ///
+    /// # Errors
+    /// Redis does not answer.
+    pub async fn page(&self, place: Place<'_>, extract: Extract) -> Result<Page, Unavailable> {
+        let Extract { since, limit, bytes_max, age } = extract;
+        let (way, edge) = match since {
+            Since::Oldest => ("forward", "0".to_owned()),
+            Since::After(offset) => ("forward", offset.to_string()),
+            Since::Newest => ("backward", "+".to_owned()),
+            Since::Before(offset) => ("backward", offset.to_string()),
+        };
+        let shown = match age {
+            Age::Shown => millis(place.options.history_ttl),
+            Age::Any => u64::MAX,
+        };
+        let mut call = self.call(&PAGE, place.channel);
+        call.arg(way).arg(edge).arg(limit).arg(bytes_max).arg(shown);
+        type Kept = (Option<String>, u64, Vec<(u64, Vec<u8>)>);
+        let (epoch, offset, kept): Kept = self.ask(&call).await?;
+        let publications = kept.into_iter().filter_map(|(offset, bytes)| {
+            let (_node, message) = decode(bytes.into()).ok()?;
+            match message {
+                Some(Message::Publication { publication, .. }) => {
+                    Some(Publication { offset, ..publication })
+                }
+                // Nobody of ours keeps anything else here.
+                _ => None,
+            }
+        });
+        let top = Position { epoch: epoch.unwrap_or_default().into(), offset };
+        Ok(Page { publications: publications.collect(), top })
+    }
+
+    fn call<'a>(&self, script: &'a Script, channel: &str) -> ScriptInvocation<'a> {
+        let (prefix, tag) = (self.nodes.prefix(), tag::of_channel(channel));
+        let mut call = script.prepare_invoke();
+        call.key(format!("{prefix}:{{{tag}}}:log")).key(format!("{prefix}:{{{tag}}}:meta"));
+        call
+    }
+
+    fn refused(&self) -> Option<Unavailable> {
+        let refused = *self.refused.lock();
+        refused.filter(|(_, until)| Instant::now() < *until).map(|(unavailable, _)| unavailable)
+    }
+
+    async fn ask<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, Unavailable> {
+        if let Some(unavailable) = self.refused() {
+            return Err(unavailable);
+        }
+        match self.link.invoke(self.nodes.redis(), call).await {
+            Ok(answer) => Ok(answer),
+            Err(error) => {
+                let reason = reason(&error);
+                tracing::debug!(%error, reason, "what the nodes share cannot be reached");
+                let unavailable = Unavailable { reason, retry_after: RETRY_AFTER };
+                if [DOWN, LATE].contains(&reason) {
+                    *self.refused.lock() = Some((unavailable, Instant::now() + REFUSED_FOR));
+                }
+                Err(unavailable)
+            }
+        }
+    }
+}
+
+/// Nothing is there.
+const DOWN: &str = "bus_down";
+
+/// It did not answer in time.
+const LATE: &str = "bus_timeout";
+
+fn reason(error: &Error) -> &'static str {
+    match error {
+        Error::Late => LATE,
+        Error::Redis(error) if error.is_timeout() => LATE,
+        Error::Redis(error) => match (error.kind(), error.code()) {
+            (_, Some("OOM")) => "bus_full",
+            (ErrorKind::Server(ServerErrorKind::ReadOnly), _) => "bus_read_only",
+            (_, Some(_)) => "bus_refused",
+            (_, None) => DOWN,
+        },
+        Error::Pool(_) => DOWN,
+    }
+}
+
+fn position((epoch, offset): (String, u64)) -> Position {
+    Position { epoch: epoch.into(), offset }
+}
+
+/// Encoded once: the same bytes are kept and said; where it stands is put before them.
+fn envelope(node: Uuid, publication: &Publication) -> bytes::Bytes {
+    let publication = Publication { offset: 0, ..publication.clone() };
+    encode(node, &Message::Publication { epoch: "".into(), publication })
+}
+
+fn millis(duration: Duration) -> u64 {
+    // Redis takes no time beyond the year 292 million.
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).min(1 << 53)
+}
