@@ -9,7 +9,6 @@
 //! hash tag, so that a Redis Cluster keeps it in one place.
 
 mod lease;
-mod link;
 pub(crate) mod log;
 mod peers;
 mod settings;

@@ -11,13 +11,12 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use chassis::redis::commands::{ErrorKind, FromRedisValue, ScriptInvocation, ServerErrorKind};
-use chassis::redis::{Error, Script};
+use chassis::redis::commands::{FromRedisValue, ScriptInvocation};
+use chassis::redis::{Error, Fault, Script};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::link::Link;
 use super::{Nodes, tag};
 use crate::channel::{Options, Page, Since, epoch};
 use crate::fanout::bus::{Message, decode, encode};
@@ -43,7 +42,6 @@ static PAGE: LazyLock<Script> = LazyLock::new(|| {
 #[derive(Debug)]
 pub struct Log {
     nodes: Arc<Nodes>,
-    link: Link,
     /// Held for a look: what was the matter, and until when that speaks for others.
     refused: Mutex<Option<(Unavailable, Instant)>>,
 }
@@ -95,7 +93,7 @@ impl Log {
     /// The histories of the deployment of `nodes`.
     #[must_use]
     pub fn new(nodes: Arc<Nodes>) -> Self {
-        Self { nodes, link: Link::default(), refused: Mutex::default() }
+        Self { nodes, refused: Mutex::default() }
     }
 
     /// True while it makes sense to ask.
@@ -123,7 +121,7 @@ impl Log {
         call.arg(millis(ttl)).arg(millis(ttl + self.nodes.kept()));
         call.arg(known.map_or("", |known| &*known.epoch));
         call.arg(known.map_or(0, |known| known.offset));
-        call.arg("PUBLISH");
+        call.arg(self.nodes.redis().publish());
         self.ask(&call).await.map(position)
     }
 
@@ -191,7 +189,7 @@ impl Log {
         if let Some(unavailable) = self.refused() {
             return Err(unavailable);
         }
-        match self.link.invoke(self.nodes.redis(), call).await {
+        match self.nodes.redis().invoke(call).await {
             Ok(answer) => Ok(answer),
             Err(error) => {
                 let reason = reason(&error);
@@ -213,16 +211,12 @@ const DOWN: &str = "bus_down";
 const LATE: &str = "bus_timeout";
 
 fn reason(error: &Error) -> &'static str {
-    match error {
-        Error::Late => LATE,
-        Error::Redis(error) if error.is_timeout() => LATE,
-        Error::Redis(error) => match (error.kind(), error.code()) {
-            (_, Some("OOM")) => "bus_full",
-            (ErrorKind::Server(ServerErrorKind::ReadOnly), _) => "bus_read_only",
-            (_, Some(_)) => "bus_refused",
-            (_, None) => DOWN,
-        },
-        Error::Pool(_) => DOWN,
+    match error.fault() {
+        Fault::Timeout => LATE,
+        Fault::Unreachable | Fault::Loading | Fault::ClusterDown | Fault::NoMaster => DOWN,
+        Fault::OutOfMemory => "bus_full",
+        Fault::ReadOnly => "bus_read_only",
+        _ => "bus_refused",
     }
 }
 

@@ -66,7 +66,7 @@ async fn everyone_comes_again(pair: &Pair, redis_is_lost: impl AsyncFnOnce()) {
     let mut eve = second.connect("eve").await;
     let before = ann.subscribe("on:1").await["epoch"].clone();
     bob.subscribe("on:1").await;
-    assert_eq!(second.control.subscribe("eve", "on:1"), 1);
+    assert_eq!(second.control.subscribe("eve", "on:1").await.here, 1);
     eve.push("subscribe").await;
     for _ in 0..3 {
         say(first, "on:1", "before").await;
