@@ -1,6 +1,6 @@
 # The only task runner. Each target is one line, or a script in ops/dev.
 
-.PHONY: run nodes test lint deny fmt docs fuzz bench
+.PHONY: run nodes test lint deny fmt docs fuzz bench soak
 
 run: ## Build and start the servers on embedded defaults.
 	@cargo build --bin chat-server && exec ./target/debug/chat-server
@@ -29,3 +29,6 @@ fuzz: ## Every fuzz target for FUZZ_SECONDS (30).
 bench: ## What is published in docs/PERFORMANCE.md, measured here and now.
 	cargo bench --package chat-server --bench idle_connections
 	@eval "$$(ops/dev/services.sh)" && cargo bench --package chat-server --bench group_commit --bench room_log
+
+soak: ## The proof that nothing is lost, at full size: about forty minutes.
+	@ops/dev/soak.sh

@@ -85,7 +85,7 @@ struct Check {
     /// A variable of the servers' environment, as NAME=VALUE. May be given several times.
     #[arg(long = "set", value_name = "NAME=VALUE")]
     variables: Vec<String>,
-    /// What the servers log, as RUST_LOG.
+    /// What the servers log, as `RUST_LOG`.
     #[arg(long, default_value = "warn")]
     log: String,
 }

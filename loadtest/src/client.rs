@@ -10,6 +10,9 @@ mod place;
 mod record;
 pub mod wire;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 

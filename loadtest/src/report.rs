@@ -7,15 +7,18 @@ use serde_json::{Value, json};
 
 use crate::check::{plain, rooms};
 use crate::client::{Kind, Record};
-use crate::faults::{Happened, Schedule};
+use crate::faults::{Happened, Kind as Fault, Schedule};
 use crate::figures::Row;
 use crate::options::Options;
 use crate::run::{Ending, Presence};
 use crate::voice::Voice;
 use crate::world::World;
 
-/// So many of what is wrong are told on a terminal; the JSON has all.
-const TOLD_MAX: usize = 12;
+/// So many of each kind of what is wrong are told on a terminal; the JSON has all.
+const TOLD_MAX: usize = 6;
+
+/// How long a client waits for an answer, and a little for it to notice.
+const WAITED: Duration = Duration::from_millis(5_500);
 
 /// All there is to say about a run.
 #[derive(Debug, Default)]
@@ -48,7 +51,7 @@ pub struct Report {
     pub counts: BTreeMap<&'static str, usize>,
     /// Refusals by code and reason.
     pub refusals: BTreeMap<String, usize>,
-    /// Commands without an answer within five seconds, by node.
+    /// Commands that a node did not answer within five seconds though nothing held it.
     pub unanswered: Vec<String>,
 }
 
@@ -136,18 +139,25 @@ impl Report {
     /// Everything that is wrong, in words, each with what it takes to find it.
     #[must_use]
     pub fn wrong(&self) -> Vec<String> {
-        let mut wrong: Vec<String> = self.complaints.clone();
+        self.wrong_by_kind().into_iter().flat_map(|(_, wrong)| wrong).collect()
+    }
+
+    fn wrong_by_kind(&self) -> [(&'static str, Vec<String>); 6] {
+        let mut course = self.complaints.clone();
         if !self.said_in_time {
-            wrong.push("not everything was answered in time".to_owned());
+            course.push("not everything was answered in time".to_owned());
         }
         if self.late > 0 {
-            wrong.push(format!("{} clients did not see everything in time", self.late));
+            course.push(format!("{} clients did not see everything in time", self.late));
         }
-        wrong.extend(self.rooms.iter().map(ToString::to_string));
-        wrong.extend(self.plain.iter().map(ToString::to_string));
-        wrong.extend(self.presence.faults.iter().map(ToString::to_string));
-        wrong.extend(self.odd.iter().cloned());
-        wrong
+        [
+            ("the course", course),
+            ("rooms", in_text(&self.rooms)),
+            ("plain channels", in_text(&self.plain)),
+            ("presence", in_text(&self.presence.faults)),
+            ("what clients met", self.odd.clone()),
+            ("no answer within 5 s", self.unanswered.clone()),
+        ]
     }
 
     /// Tells people.
@@ -162,23 +172,27 @@ impl Report {
         for (name, count) in &self.refusals {
             line(format!("  refused: {name:23}{count:>10}"));
         }
-        line(format!("  unanswered after 5 s            {:>10}", self.unanswered.len()));
+        let Presence { asked, untrue, .. } = self.presence;
+        line(format!("  presence asked during faults    {asked:>10}"));
+        line(format!("    and not the truth then        {untrue:>10}"));
         match self.presence.took {
             Some(took) => {
                 line(format!("  presence was the truth after    {:>10}", in_words(took)));
             }
             None => line("  presence was not the truth in time".to_owned()),
         }
-        let wrong = self.wrong();
-        if wrong.is_empty() {
+        if self.is_good() {
             return line("nothing is wrong".to_owned());
         }
-        line(format!("WRONG, {} times; again with --seed {}:", wrong.len(), self.seed));
-        for one in wrong.iter().take(TOLD_MAX) {
-            line(format!("  {one}"));
-        }
-        if wrong.len() > TOLD_MAX {
-            line(format!("  and {} more", wrong.len() - TOLD_MAX));
+        line(format!("WRONG, {} times; again with --seed {}", self.wrong().len(), self.seed));
+        for (kind, wrong) in self.wrong_by_kind() {
+            if !wrong.is_empty() {
+                line(format!("{kind}, {} times:", wrong.len()));
+            }
+            wrong.iter().take(TOLD_MAX).for_each(|one| line(format!("  {one}")));
+            if wrong.len() > TOLD_MAX {
+                line(format!("  and {} more", wrong.len() - TOLD_MAX));
+            }
         }
     }
 
@@ -196,10 +210,11 @@ impl Report {
             "took_s": self.took.as_secs_f64(),
             "faults": happened.collect::<Vec<_>>(),
             "presence_true_after_s": self.presence.took.map(|took| took.as_secs_f64()),
+            "presence_asked_during_faults": self.presence.asked,
+            "presence_untrue_during_faults": self.presence.untrue,
             "times": self.rows.iter().map(Row::to_json).collect::<Vec<_>>(),
             "counts": self.counts,
             "refusals": self.refusals,
-            "unanswered": self.unanswered,
             "wrong": self.wrong(),
         })
     }
@@ -226,10 +241,21 @@ impl Report {
         self.add("never acknowledged", record.unsaid);
         self.odd.extend(record.odd.iter().map(ToString::to_string));
         for (at, node, what) in &record.unanswered {
+            self.add("unanswered after 5 s", 1);
+            if self.stood_still(*node, *at) {
+                continue;
+            }
             let (at, client) = (at.as_secs_f64(), &record.client);
             let text = format!("at {at:.1} s: client {client}, {what}, by node {node}");
             self.unanswered.push(text);
         }
+    }
+
+    /// Whether a node was stopped while somebody waited for it until then.
+    fn stood_still(&self, node: usize, until: Duration) -> bool {
+        let stops = self.happened.iter().filter(|happened| happened.step.kind == Fault::Stop);
+        let mut stops = stops.filter(|happened| happened.step.node == node);
+        stops.any(|stop| stop.from <= until && until.saturating_sub(WAITED) <= stop.to)
     }
 
     fn add(&mut self, name: &'static str, count: usize) {
@@ -250,6 +276,10 @@ impl Report {
             }
         }
     }
+}
+
+fn in_text(faults: &[impl ToString]) -> Vec<String> {
+    faults.iter().map(ToString::to_string).collect()
 }
 
 /// A time as people read it.

@@ -161,9 +161,14 @@ impl Course<'_> {
     async fn break_things(&self, judge: &Judge<'_>) -> (Vec<Happened>, Presence) {
         let (stage, world) = (Arc::clone(&self.stage), Arc::clone(&self.world));
         let driver = Driver { stage, world, voice: Arc::clone(&self.voice) };
-        let happened = driver.carry_out(&self.schedule).await;
-        let presence = judge.presence().await;
-        (happened, presence)
+        let mut sampled = Presence::default();
+        let happened = tokio::select! {
+            biased;
+            happened = driver.carry_out(&self.schedule) => happened,
+            () = judge.sample(&mut sampled) => unreachable!("samples are taken without end"),
+        };
+        let Presence { took, faults, .. } = judge.presence().await;
+        (happened, Presence { took, faults, ..sampled })
     }
 
     /// Waits until everything is acknowledged; whether it was in time.

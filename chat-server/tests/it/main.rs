@@ -56,6 +56,7 @@ mod shutdown;
 mod shutdown_under_load;
 mod silence;
 mod slow_clients;
+mod soak;
 mod store_away;
 mod tls;
 mod tokens;

@@ -244,7 +244,7 @@ impl View {
             match known.get(&event.offset) {
                 None => faults.push((event.offset, What::NotInLog)),
                 Some(logged) if *logged != event.print => {
-                    faults.push((event.offset, What::SeenOther))
+                    faults.push((event.offset, What::SeenOther));
                 }
                 Some(_) => {}
             }

@@ -15,6 +15,9 @@ use crate::world::World;
 /// Presence is the truth so soon after the last fault.
 pub const TRUE_WITHIN: Duration = Duration::from_secs(10);
 
+/// Between two rounds of questions while things are broken.
+const SAMPLE: Duration = Duration::from_secs(5);
+
 /// Between two rounds of questions.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -25,6 +28,9 @@ pub struct Presence {
     pub took: Option<Duration>,
     /// What was wrong when the time was over.
     pub faults: Vec<presence::Fault>,
+    /// While things were broken: how often a node was asked about a channel, and did not know.
+    pub asked: usize,
+    pub untrue: usize,
 }
 
 /// Whoever asks.
@@ -46,12 +52,23 @@ impl<'a> Judge<'a> {
             let faults = self.round().await;
             let took = begun.elapsed();
             if faults.is_empty() {
-                return Presence { took: Some(took), faults };
+                return Presence { took: Some(took), ..Presence::default() };
             }
             if took >= TRUE_WITHIN {
-                return Presence { took: None, faults };
+                return Presence { faults, ..Presence::default() };
             }
             sleep(LOOK).await;
+        }
+    }
+
+    /// Asks without end and counts, while things are broken; who is silent was asked as well.
+    pub(super) async fn sample(&self, presence: &mut Presence) {
+        loop {
+            sleep(SAMPLE).await;
+            let faults = self.round().await;
+            presence.asked += self.channels.len() * self.stage.nodes.len();
+            let wrong: BTreeSet<_> = faults.iter().map(|it| (&it.channel, it.node)).collect();
+            presence.untrue += wrong.len();
         }
     }
 
