@@ -59,6 +59,15 @@ pub struct Fanout {
     of_shared: Option<Alarm>,
 }
 
+/// Where offsets come from.
+#[derive(Debug)]
+pub struct Origins {
+    /// Those of rooms and feeds.
+    pub store: Arc<Store>,
+    /// Those that the nodes give together.
+    pub shared: Option<Arc<Log>>,
+}
+
 /// Why a channel cannot be entered.
 #[derive(Debug, thiserror::Error)]
 pub enum EnterError {
@@ -75,8 +84,7 @@ impl Fanout {
     #[must_use]
     pub fn new(
         hub: Arc<Hub>,
-        store: Arc<Store>,
-        shared: Option<Arc<Log>>,
+        Origins { store, shared }: Origins,
         bus: Bus,
         tasks: TaskTracker,
     ) -> (Arc<Self>, Repair) {

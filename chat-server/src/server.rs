@@ -34,10 +34,10 @@ use routes::Routes;
 use crate::channel::{self, Hub, Namespaces};
 use crate::cli::banner::{self, BoundAddrs};
 use crate::command::{self, Authority, ReadMarks, Services, SlowMode, at_least_one, read_marks};
-use crate::config::Config;
+use crate::config::{Config, Limits};
 use crate::control::Control;
 use crate::fanout::bus;
-use crate::fanout::{Fanout, Over, Repair};
+use crate::fanout::{Fanout, Origins, Over, Repair};
 use crate::metrics::{Metrics, Shed};
 use crate::nodes::{Heart, Log, Nodes};
 use crate::protocol::DisconnectCode;
@@ -135,11 +135,7 @@ impl Server {
             budget_bytes: limits.outbound_budget_bytes,
         };
         let delivery = Delivery::start(sizes, &observer, &background);
-        let admission = Admission::new(accept::Limits {
-            connections_max: limits.connections_max,
-            connections_per_ip: limits.connections_per_ip,
-            connect_rate_per_ip: limits.connect_rate_per_ip,
-        });
+        let admission = admission(limits);
         let share = limits.memory_limit_bytes / HISTORY_SHARE;
         let history_bytes_max = usize::try_from(share).unwrap_or(usize::MAX);
         let node = uuid::Uuid::new_v4();
@@ -148,9 +144,8 @@ impl Server {
         let heart = heart(nodes.as_ref(), &config, &store, &admission, &metrics);
         let hub = Hub::new(namespaces, delivery, bus.clone(), history_bytes_max);
         hub.begin_log_epoch(&store.epoch().await?.into());
-        let shared = nodes.clone().map(|nodes| Arc::new(Log::new(nodes)));
-        let (fanout, repair) =
-            Fanout::new(hub.clone(), store.clone(), shared, bus.clone(), background.clone());
+        let origins = Origins { store: store.clone(), shared: nodes.as_ref().map(Log::new) };
+        let (fanout, repair) = Fanout::new(hub.clone(), origins, bus.clone(), background.clone());
         let publish = fanout.clone();
         let publish = Arc::new(move |published| publish.publish(published));
         let wiring = store::Wiring { store: store.clone(), publish, meters: metrics.committer() };
@@ -297,6 +292,14 @@ impl Server {
             background.spawn(tls.clone().watch(over.clone()));
         }
     }
+}
+
+fn admission(limits: &Limits) -> Arc<Admission> {
+    Admission::new(accept::Limits {
+        connections_max: limits.connections_max,
+        connections_per_ip: limits.connections_per_ip,
+        connect_rate_per_ip: limits.connect_rate_per_ip,
+    })
 }
 
 /// Positions count no more: who has them comes again and learns where they are.

@@ -262,8 +262,9 @@ mod tests {
     use tokio_util::task::TaskTracker;
 
     use super::*;
+    use crate::channel::{Arrival, Since};
     use crate::config::Environment;
-    use crate::protocol::{Json, Publication};
+    use crate::protocol::{Json, Position, Publication};
 
     struct Nobody;
 
@@ -315,5 +316,37 @@ mod tests {
         tokio::time::advance(Duration::from_secs(1)).await;
         sweep(&hub);
         assert_eq!(hub.channels(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_channel_with_a_log_goes_a_minute_after_the_last_one_left_whatever_it_keeps() {
+        let hub = hub();
+        let name = ChannelName::of_user("ann");
+        let channel = hub.channel(&name, hub.options(&name).unwrap()).unwrap();
+        let (epoch, publication) = (channel.epoch(), Publication::new(Json::parse(b"1").unwrap()));
+        channel.base(&Position { epoch: epoch.clone(), offset: 6 }, 1);
+        let publication = Publication { offset: 7, ..publication };
+        channel.deliver(Arrival { epoch, publication, amends: Vec::new() }, None);
+        assert_eq!(channel.history(Since::Oldest, 9).publications.len(), 1);
+        drop(channel);
+        tokio::time::advance(Duration::from_secs(59)).await;
+        sweep(&hub);
+        assert_eq!(hub.logs().len(), 1);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        sweep(&hub);
+        assert_eq!(hub.channels(), 0, "ring and topic go together");
+    }
+
+    #[tokio::test]
+    async fn a_channel_whose_life_is_over_makes_room_for_the_next_one() {
+        let hub = hub();
+        let before = lobby(&hub);
+        hub.end(&before);
+        let after = lobby(&hub);
+        assert!(before.is_over() && !after.is_over() && !Arc::ptr_eq(&before, &after));
+        // Said twice, it ends nobody else.
+        hub.end(&before);
+        assert!(Arc::ptr_eq(&after, &lobby(&hub)));
+        assert_eq!(hub.channels(), 1);
     }
 }

@@ -35,7 +35,8 @@ const LAST_PATIENCE: Duration = Duration::from_secs(1);
 /// Between two comparisons of all positions.
 const COMPARE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The same while the bus is away and nothing of other nodes is heard.
+/// The same while the bus is away and nothing of other nodes is heard, and after a comparison that
+/// did not say everything.
 const DEAF_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often it is looked whether the origin is back.
@@ -69,6 +70,8 @@ pub(super) struct Found {
     pub(super) behind: Vec<(Arc<Channel>, u64)>,
     /// Channels were ended: nobody's position in them counts any more.
     pub(super) is_over: bool,
+    /// Some could not be compared.
+    pub(super) is_partial: bool,
 }
 
 /// What became of what was missing.
@@ -114,6 +117,8 @@ struct Task<O> {
     last_hopes: VecDeque<Awaited>,
     /// Something may have been missed: positions are compared at once.
     soon: Arc<Notify>,
+    /// The last comparison did not say everything.
+    is_unsure: bool,
     bus: Bus,
 }
 
@@ -182,7 +187,8 @@ impl<O: Origin> Task<O> {
         let (awaited, last_hopes) = (VecDeque::new(), VecDeque::new());
         let (hub, bus) = (hub.clone(), bus.clone());
         let alarm = Alarm { gaps, soon: soon.clone() };
-        (Self { hub, origin, missing, awaited, last_hopes, soon, bus }, alarm)
+        let is_unsure = false;
+        (Self { hub, origin, missing, awaited, last_hopes, soon, is_unsure, bus }, alarm)
     }
 
     async fn run(mut self, stop: CancellationToken, begin_again: impl Fn()) {
@@ -227,12 +233,17 @@ impl<O: Origin> Task<O> {
     /// How long positions are left uncompared: what other nodes do comes by the bus, if it is
     /// there.
     fn interval(&self) -> Duration {
-        if self.bus.is_up() { COMPARE_INTERVAL } else { DEAF_INTERVAL }
+        match self.bus.is_up() && !self.is_unsure {
+            true => COMPARE_INTERVAL,
+            false => DEAF_INTERVAL,
+        }
     }
 
     async fn compare(&mut self, begin_again: &impl Fn()) {
+        self.is_unsure = true;
         match self.origin.compare(&self.hub).await {
-            Ok(Found { behind, is_over }) => {
+            Ok(Found { behind, is_over, is_partial }) => {
+                self.is_unsure = is_partial;
                 for (channel, upto) in behind {
                     // It may have got its offset and not be told yet.
                     self.await_missing(channel, upto);

@@ -5,16 +5,18 @@
 //! nothing. What stands there can be lost: whoever finds another epoch than the one known begins
 //! again. Nothing here retries. A question that was not answered may have been done all the same.
 //!
-//! While Redis does not answer, most questions are refused without asking: one that waited in
-//! vain speaks for those that come right after it.
+//! While a server does not answer, most questions are refused without asking: one that waited in
+//! vain speaks for those that come right after it to the same server.
 
+use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use chassis::redis::commands::{FromRedisValue, ScriptInvocation};
 use chassis::redis::{Error, Fault, Script};
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 use super::{Nodes, tag};
@@ -24,6 +26,13 @@ use crate::protocol::{Position, Publication};
 
 /// How long one question without an answer speaks for others.
 const REFUSED_FOR: Duration = Duration::from_millis(250);
+
+/// Questions at the same time: most of the connections that there are by default, so that bursts
+/// of publishers wait here, in their order, and not for a connection that others need too.
+const ASKED_AT_ONCE: usize = 32;
+
+/// How long a question waits for its turn: with the answer it stays within what a command has.
+const TURN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// When it makes sense to ask again: a Redis that was started again answers within a second.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -42,8 +51,9 @@ static PAGE: LazyLock<Script> = LazyLock::new(|| {
 #[derive(Debug)]
 pub struct Log {
     nodes: Arc<Nodes>,
-    /// Held for a look: what was the matter, and until when that speaks for others.
-    refused: Mutex<Option<(Unavailable, Instant)>>,
+    turns: Semaphore,
+    /// What was the matter with a server, and until when that speaks for others; held for a look.
+    refused: Mutex<HashMap<usize, (Unavailable, Instant)>>,
 }
 
 /// A channel, and what the caller knows of where it stands.
@@ -92,14 +102,9 @@ pub struct Unavailable {
 impl Log {
     /// The histories of the deployment of `nodes`.
     #[must_use]
-    pub fn new(nodes: Arc<Nodes>) -> Self {
-        Self { nodes, refused: Mutex::default() }
-    }
-
-    /// True while it makes sense to ask.
-    #[must_use]
-    pub fn is_up(&self) -> bool {
-        self.refused().is_none()
+    pub fn new(nodes: &Arc<Nodes>) -> Arc<Self> {
+        let nodes = nodes.clone();
+        Arc::new(Self { nodes, turns: Semaphore::new(ASKED_AT_ONCE), refused: Mutex::default() })
     }
 
     /// Gives a publication its place and tells the other nodes.
@@ -113,7 +118,7 @@ impl Log {
     ) -> Result<Position, Unavailable> {
         let Place { channel, options, known } = place;
         let ttl = options.history_ttl;
-        let mut call = self.call(&APPEND, channel);
+        let (server, mut call) = self.call(&APPEND, channel);
         call.key(tag::topic(self.nodes.prefix(), channel));
         call.arg(&*epoch::begin());
         call.arg(&*envelope(self.nodes.id(), publication));
@@ -122,7 +127,7 @@ impl Log {
         call.arg(known.map_or("", |known| &*known.epoch));
         call.arg(known.map_or(0, |known| known.offset));
         call.arg(self.nodes.redis().publish());
-        self.ask(&call).await.map(position)
+        self.ask(server, &call).await.map(position)
     }
 
     /// Where a channel stands; it has an epoch from then on.
@@ -131,12 +136,12 @@ impl Log {
     /// Redis does not answer.
     pub async fn stand(&self, place: Place<'_>) -> Result<Position, Unavailable> {
         let Place { channel, options, known } = place;
-        let mut call = self.call(&STAND, channel);
+        let (server, mut call) = self.call(&STAND, channel);
         call.arg(&*epoch::begin());
         call.arg(millis(options.history_ttl + self.nodes.kept()));
         call.arg(known.map_or("", |known| &*known.epoch));
         call.arg(known.map_or(0, |known| known.offset));
-        self.ask(&call).await.map(position)
+        self.ask(server, &call).await.map(position)
     }
 
     /// A part of a history; without an epoch when nothing was ever published.
@@ -155,10 +160,10 @@ impl Log {
             Age::Shown => millis(place.options.history_ttl),
             Age::Any => u64::MAX,
         };
-        let mut call = self.call(&PAGE, place.channel);
+        let (server, mut call) = self.call(&PAGE, place.channel);
         call.arg(way).arg(edge).arg(limit).arg(bytes_max).arg(shown);
         type Kept = (Option<String>, u64, Vec<(u64, Vec<u8>)>);
-        let (epoch, offset, kept): Kept = self.ask(&call).await?;
+        let (epoch, offset, kept): Kept = self.ask(server, &call).await?;
         let publications = kept.into_iter().filter_map(|(offset, bytes)| {
             let (_node, message) = decode(bytes.into()).ok()?;
             match message {
@@ -173,33 +178,46 @@ impl Log {
         Ok(Page { publications: publications.collect(), top })
     }
 
-    fn call<'a>(&self, script: &'a Script, channel: &str) -> ScriptInvocation<'a> {
+    /// A script with the keys of a channel, and the server that is known to have them.
+    fn call<'a>(&self, script: &'a Script, channel: &str) -> (Option<usize>, ScriptInvocation<'a>) {
         let (prefix, tag) = (self.nodes.prefix(), tag::of_channel(channel));
+        let (log, meta) = (format!("{prefix}:{{{tag}}}:log"), format!("{prefix}:{{{tag}}}:meta"));
+        let server = self.nodes.redis().masters().borrow().place_of(log.as_bytes());
         let mut call = script.prepare_invoke();
-        call.key(format!("{prefix}:{{{tag}}}:log")).key(format!("{prefix}:{{{tag}}}:meta"));
-        call
+        call.key(log).key(meta);
+        (server, call)
     }
 
-    fn refused(&self) -> Option<Unavailable> {
-        let refused = *self.refused.lock();
-        refused.filter(|(_, until)| Instant::now() < *until).map(|(unavailable, _)| unavailable)
-    }
-
-    async fn ask<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, Unavailable> {
-        if let Some(unavailable) = self.refused() {
-            return Err(unavailable);
-        }
-        match self.nodes.redis().invoke(call).await {
-            Ok(answer) => Ok(answer),
-            Err(error) => {
-                let reason = reason(&error);
-                tracing::debug!(%error, reason, "what the nodes share cannot be reached");
-                let unavailable = Unavailable { reason, retry_after: RETRY_AFTER };
-                if [DOWN, LATE].contains(&reason) {
-                    *self.refused.lock() = Some((unavailable, Instant::now() + REFUSED_FOR));
-                }
-                Err(unavailable)
+    async fn ask<T: FromRedisValue>(
+        &self,
+        server: Option<usize>,
+        call: &ScriptInvocation<'_>,
+    ) -> Result<T, Unavailable> {
+        let turn = timeout(TURN_TIMEOUT, self.turns.acquire()).await;
+        let _turn = turn.map_err(|_elapsed| unavailable("bus_busy"))?;
+        self.refused(server)?;
+        self.nodes.redis().invoke(call).await.map_err(|error| {
+            let unavailable = unavailable(reason(&error));
+            tracing::debug!(%error, "what the nodes share cannot be reached");
+            if let (DOWN | LATE, Some(server)) = (unavailable.reason, server) {
+                let until = Instant::now() + REFUSED_FOR;
+                self.refused.lock().insert(server, (unavailable, until));
             }
+            unavailable
+        })
+    }
+
+    /// An error while the answer that a server did not give speaks for others.
+    fn refused(&self, server: Option<usize>) -> Result<(), Unavailable> {
+        let Some(server) = server else { return Ok(()) };
+        let mut refused = self.refused.lock();
+        match refused.get(&server) {
+            Some((unavailable, until)) if Instant::now() < *until => Err(*unavailable),
+            Some(_) => {
+                refused.remove(&server);
+                Ok(())
+            }
+            None => Ok(()),
         }
     }
 }
@@ -209,6 +227,10 @@ const DOWN: &str = "bus_down";
 
 /// It did not answer in time.
 const LATE: &str = "bus_timeout";
+
+const fn unavailable(reason: &'static str) -> Unavailable {
+    Unavailable { reason, retry_after: RETRY_AFTER }
+}
 
 fn reason(error: &Error) -> &'static str {
     match error.fault() {

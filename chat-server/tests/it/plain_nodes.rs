@@ -1,5 +1,6 @@
 //! Channels without a log are the same on every node.
 
+mod cluster;
 mod faults;
 mod foreign;
 

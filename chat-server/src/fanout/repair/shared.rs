@@ -6,13 +6,13 @@
 
 use std::sync::Arc;
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, stream};
 
 use super::{Fetched, Found, Origin, PAGE};
 use crate::channel::{Arrival, Channel, Hub, Since};
 use crate::nodes::log::{Age, Extract, Log, Place, Unavailable};
 
-/// Positions asked for at the same time: a thousand take about ten round trips' time each hundred.
+/// Positions asked for at the same time: half of the questions that there may be.
 const ASKED_AT_ONCE: usize = 16;
 
 /// Bytes of a page after which it ends: what a pipeline of the bus may carry.
@@ -26,7 +26,8 @@ impl Origin for Shared {
     type Error = Unavailable;
 
     fn is_up(&self) -> bool {
-        self.0.is_up()
+        // One server of several may be away: each question finds out for itself.
+        true
     }
 
     async fn compare(&self, hub: &Hub) -> Result<Found, Unavailable> {
@@ -34,14 +35,19 @@ impl Origin for Shared {
             // Before Redis is asked: what it says is not older than this.
             let top = channel.top();
             let place = Place { known: Some(&top), ..Place::of(&channel) };
-            let stands = self.0.stand(place).await?;
-            Ok((channel, stands))
+            let stands = self.0.stand(place).await;
+            (channel, stands)
         });
         let mut compared = compared.buffer_unordered(ASKED_AT_ONCE);
         let mut found = Found::default();
-        while let Some((channel, stands)) = compared.try_next().await? {
+        while let Some((channel, stands)) = compared.next().await {
+            let Ok(stands) = stands else {
+                found.is_partial = true;
+                continue;
+            };
             if stands.epoch != channel.epoch() {
-                tracing::warn!(channel = %channel.name(), "the offsets of a channel have a new life");
+                let channel_name = channel.name();
+                tracing::warn!(channel = %channel_name, "its offsets have a new life");
                 hub.end(&channel);
                 found.is_over = true;
             } else if stands.offset > channel.top().offset {
@@ -69,7 +75,8 @@ impl Origin for Shared {
             if now == top.offset {
                 return Ok(Fetched::Lost);
             }
-            tracing::debug!(channel = %channel.name(), publications = now - top.offset, "repaired");
+            let publications = now - top.offset;
+            tracing::debug!(channel = %channel.name(), publications, "repaired");
         }
     }
 }

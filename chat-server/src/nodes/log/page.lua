@@ -37,9 +37,9 @@ local edge = from == '+' and from or '(' .. from .. '-0'
 while more do
     local some
     if forward then
-        some = redis.pcall('XRANGE', log, edge, '+', 'COUNT', 64)
+        some = redis.pcall('XRANGE', log, edge, '+', 'COUNT', 16)
     else
-        some = redis.pcall('XREVRANGE', log, edge, '-', 'COUNT', 64)
+        some = redis.pcall('XREVRANGE', log, edge, '-', 'COUNT', 16)
     end
     if some.err or #some == 0 then break end
     for _, entry in ipairs(some) do

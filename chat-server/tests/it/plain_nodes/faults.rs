@@ -13,9 +13,9 @@ use super::{Pair, hears, offsets, pair_at, say};
 use crate::harness::{Client, Stage, eventually};
 
 /// Everything is kept for as long as a test takes.
-const KEEPS: &str = "history_size = 100\nhistory_ttl = \"5m\"\nforce_recovery = true\n";
+pub(super) const KEEPS: &str = "history_size = 100\nhistory_ttl = \"5m\"\nforce_recovery = true\n";
 
-const PREFIX: &str = "veza";
+pub(super) const PREFIX: &str = "veza";
 
 /// Asks a Redis, past the server.
 pub(super) async fn ask<T: FromRedisValue>(redis: &Redis, words: &[&str]) -> T {
@@ -38,7 +38,7 @@ async fn back(client: &mut Client, offset: u64, epoch: &Value) -> Value {
 }
 
 /// The reason of a 503 that came in time and says when to try again.
-async fn unavailable(client: &mut Client, method: &str, channel: &str) -> String {
+pub(super) async fn unavailable(client: &mut Client, method: &str, channel: &str) -> String {
     let asked = Instant::now();
     let error = client.refused(method, json!({ "channel": channel, "data": 1, "limit": -1 })).await;
     assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
@@ -48,7 +48,7 @@ async fn unavailable(client: &mut Client, method: &str, channel: &str) -> String
 }
 
 /// Publishes until it is taken and gives the offset.
-async fn say_when_back(stage: &Stage, channel: &str) -> u64 {
+pub(super) async fn say_when_back(stage: &Stage, channel: &str) -> u64 {
     let (data, offset) = (Json::parse(b"\"back\"").unwrap(), Cell::new(0));
     eventually("something can be published again", async || {
         let published = stage.control.publish(channel, data.clone()).await;
