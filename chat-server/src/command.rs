@@ -47,7 +47,7 @@ use crate::config::{Limits, Timing};
 use crate::fanout::Fanout;
 use crate::fanout::bus::Bus;
 use crate::metrics::Metrics;
-use crate::nodes::Nodes;
+use crate::nodes::{Nodes, Presence};
 use crate::protocol::{ClientInfo, DisconnectCode, ErrorCode, ErrorReply};
 use crate::room::Act;
 use crate::session::Subs;
@@ -90,6 +90,8 @@ pub struct Services {
     pub bus: Bus,
     /// What is shared with them; `None` for a node alone.
     pub nodes: Option<Arc<Nodes>>,
+    /// Who is in which channel.
+    pub presence: Arc<Presence>,
     /// The name of this process among others.
     pub node: Arc<str>,
     /// What clients are told.

@@ -11,6 +11,7 @@
 mod lease;
 pub(crate) mod log;
 mod peers;
+mod presence;
 mod settings;
 pub(crate) mod tag;
 
@@ -24,6 +25,7 @@ use lease::Lease;
 pub use lease::{BEAT, Cause, Heart, LEASE, Registration};
 pub use log::{Log, Unavailable};
 pub use peers::{About, Fingerprints, Info, Peer, Peers};
+pub use presence::Presence;
 pub use settings::Settings;
 
 /// This node among the others; one for the process.

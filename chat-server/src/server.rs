@@ -9,6 +9,7 @@ mod incoming;
 mod meeting;
 mod ports;
 mod routes;
+mod watch;
 
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use std::time::Duration;
 
 use chassis::accept::{self, Admission, Listener, ServerConfig};
 use chassis::auth::{self, Verifier};
-use chassis::delivery::{self, Delivered, Delivery, Observer};
+use chassis::delivery::{self, Delivery};
 use chassis::rate_limit::{Keyed, Quota};
 use chassis::shutdown::Shutdown;
 use chassis::{telemetry, tls};
@@ -30,6 +31,7 @@ use meeting::{heart, meet};
 pub use ports::Addresses;
 use ports::Ports;
 use routes::Routes;
+use watch::Watch;
 
 use crate::channel::{self, Hub, Namespaces};
 use crate::cli::banner::{self, BoundAddrs};
@@ -38,8 +40,8 @@ use crate::config::{Config, Limits};
 use crate::control::Control;
 use crate::fanout::bus;
 use crate::fanout::{Fanout, Origins, Over, Repair};
-use crate::metrics::{Metrics, Shed};
-use crate::nodes::{Heart, Log, Nodes};
+use crate::metrics::Metrics;
+use crate::nodes::{Heart, Log, Nodes, Presence};
 use crate::protocol::DisconnectCode;
 use crate::session::registry::{Directive, Registry};
 use crate::session::remote::Remote;
@@ -126,8 +128,7 @@ impl Server {
         let metrics = Arc::new(telemetry.register(Metrics::register));
         let background = TaskTracker::new();
         let shutdown = Shutdown::new();
-        let watch = Watch { metrics: metrics.clone(), shutdown: shutdown.clone() };
-        let observer: Arc<dyn Observer> = Arc::new(watch);
+        let observer = Watch::observer(&metrics, &shutdown);
         let limits = &config.limits;
         let sizes = delivery::Config {
             shards: limits.shards,
@@ -155,6 +156,7 @@ impl Server {
             authority: Authority::new(store.clone(), hub.clone()),
             fanout,
             store,
+            presence: Presence::new(hub.clone(), bus.clone(), nodes.clone()),
             hub,
             remote: Remote::new(bus.clone(), registry.clone(), limits.frame_bytes_max),
             registry,
@@ -286,6 +288,7 @@ impl Server {
         background.spawn(command::follow(services.clone(), over.clone()));
         let upkeep = Upkeep::new(services.store.clone(), self.config.upkeep, trimmed(services));
         background.spawn(upkeep.run(over.clone()));
+        background.spawn(services.presence.clone().run(over.clone()));
         background.spawn(services.store.clone().watch(over.clone()));
         background.spawn(tell_store_state(services.clone(), over.clone()));
         if let Some(tls) = &self.tls {
@@ -369,40 +372,4 @@ pub async fn run(config: Config, telemetry: telemetry::Handles) -> Result<(), Er
     let report = server.run().await;
     tracing::info!(told = report.told, forced = report.forced, "stopped");
     Ok(())
-}
-
-/// Delivery's reports become metrics.
-struct Watch {
-    metrics: Arc<Metrics>,
-    shutdown: Shutdown,
-}
-
-impl Observer for Watch {
-    fn delivered(&self, delivered: Delivered) {
-        self.metrics.deliveries_due(delivered.due);
-        self.metrics.deliveries_done(delivered.handed);
-        if let Some(accepted) = delivered.accepted {
-            self.metrics.series.delivery_seconds.record(accepted.elapsed());
-        }
-    }
-
-    fn caught_up(&self, frames: u64) {
-        self.metrics.deliveries_done(frames);
-    }
-
-    fn failed(&self) {
-        // A server that cannot deliver to some of its clients must not look alive to them.
-        tracing::error!("a delivery shard has panicked: the server ends");
-        self.shutdown.trigger();
-    }
-
-    fn shed(&self, shed: delivery::Shed) {
-        let kind = match shed {
-            delivery::Shed::Typing => Shed::Typing,
-            delivery::Shed::Presence => Shed::Presence,
-            delivery::Shed::Lag => Shed::Lag,
-            delivery::Shed::Closed => Shed::Closed,
-        };
-        self.metrics.series.shed.of(kind).increment(1);
-    }
 }

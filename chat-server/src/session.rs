@@ -306,7 +306,7 @@ impl Session {
             End::Cut => return Parting::Untaken,
             _ => {}
         }
-        self.subs.end(&self.member);
+        self.subs.leave(&self.member, end.leaving());
         drop(self.identity);
         // Who comes back while this client is waited for is not one connection too many.
         drop(self.registered);

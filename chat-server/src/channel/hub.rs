@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::live::Kept;
+use super::moves::Moves;
 use super::outlet::OUTLETS;
 use super::{Changes, Channel, ChannelName, Namespaces, Options, Source, epoch};
 use crate::fanout::bus::Bus;
@@ -64,7 +65,8 @@ impl Hub {
         history_bytes_max: usize,
     ) -> Arc<Self> {
         let (bytes, changes) = (AtomicUsize::new(0), Changes::default());
-        let kept = Kept { bytes, bytes_max: history_bytes_max, changes };
+        let moves = Moves::new(matches!(bus, Bus::Redis(_)));
+        let kept = Kept { bytes, bytes_max: history_bytes_max, changes, moves };
         Arc::new(Self {
             parts: std::iter::repeat_with(Mutex::default).take(PARTS).collect(),
             hasher: RandomState::default(),
@@ -165,6 +167,19 @@ impl Hub {
     #[must_use]
     pub fn find_by_text(&self, channel: &str) -> Option<Arc<Channel>> {
         self.part(channel).lock().get(channel).cloned()
+    }
+
+    /// Who comes and goes in all of them.
+    #[must_use]
+    pub fn moves(&self) -> &Arc<Moves> {
+        &self.kept.moves
+    }
+
+    /// Every channel in use.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Channel>> {
+        let parts = self.parts.iter();
+        parts.flat_map(|part| part.lock().values().cloned().collect::<Vec<_>>()).collect()
     }
 
     /// Takes a client out that was on its way into a channel, however far it came.

@@ -7,6 +7,7 @@
 //! sees the order of the offsets; the lock covers encoding and queueing, never a socket or an
 //! await. Leaving is `Drop` of the [`Subscription`].
 
+mod roster;
 mod sequenced;
 mod subscription;
 
@@ -16,22 +17,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chassis::delivery::{Class, Delivery, Frame, TopicId};
-use hashbrown::HashMap;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+pub use roster::{CROWD, Leaving};
 pub use sequenced::{Delivery as Delivered, Source};
 pub use subscription::Subscription;
 
+use super::moves::Moves;
 use super::order::Order;
 use super::outlet::{Audience, OUTLETS, index};
 use super::{Changes, ChannelName, History, Options, Page, Since};
 use crate::fanout::bus::Listening;
 use crate::outbound::Format;
-use crate::protocol::{
-    ClientInfo, Encoding, Position, PresenceStatsResult, Publication, Push, encode_publication,
-    encode_push,
-};
+use crate::protocol::{Encoding, Position, Publication, encode_publication};
+use roster::Roster;
 
 /// How long a channel that nobody is in and that keeps nothing keeps its epoch: long enough for
 /// its clients to come back after a broken connection and find that they have missed nothing.
@@ -66,6 +66,8 @@ pub struct Channel {
 /// What all channels keep together, and may.
 #[derive(Debug)]
 pub(super) struct Kept {
+    /// Who comes and goes in them.
+    pub(super) moves: Arc<Moves>,
     pub(super) bytes: AtomicUsize,
     pub(super) bytes_max: usize,
     /// What happened in rooms.
@@ -80,8 +82,8 @@ struct State {
     counted: usize,
     /// Members by shard and outlet: a frame goes only where somebody is.
     members: Vec<[u32; OUTLETS]>,
-    present: HashMap<Arc<str>, Arc<ClientInfo>>,
-    users: HashMap<Arc<str>, u32>,
+    /// Who is in it.
+    roster: Roster,
     /// When somebody was in it last.
     left_at: Instant,
 }
@@ -113,8 +115,7 @@ impl Channel {
             order: Order::default(),
             counted: 0,
             members: vec![[0; OUTLETS]; delivery.shards()],
-            present: HashMap::new(),
-            users: HashMap::new(),
+            roster: Roster::default(),
             left_at: Instant::now(),
         };
         let (published, revision) = (AtomicU64::new(0), AtomicU64::new(0));
@@ -230,19 +231,6 @@ impl Channel {
         });
     }
 
-    fn presence_push(&self, state: &State, push: &Push) {
-        // Who is there can be asked for; what delivery cannot keep up with cannot be helped.
-        if !self.delivery.has_room() {
-            return;
-        }
-        let audience = match self.options.force_push_join_leave {
-            true => Audience::Everyone,
-            false => Audience::JoinLeave,
-        };
-        let frame = |bytes| Frame { bytes, class: Class::Presence, offset: 0, accepted: None };
-        self.fan_out(state, audience, frame, |encoding, out| encode_push(encoding, push, out));
-    }
-
     /// The position a subscriber starts from, and what it missed since `from`.
     #[must_use]
     pub fn recover(&self, from: Option<&Position>) -> (Position, Recovery) {
@@ -278,27 +266,6 @@ impl Channel {
     #[must_use]
     pub fn top(&self) -> Position {
         self.state.lock().history.top()
-    }
-
-    /// Who is subscribed.
-    ///
-    /// # Errors
-    /// How many there are, when that is over `most`.
-    pub fn presence(&self, most: usize) -> Result<Vec<Arc<ClientInfo>>, usize> {
-        let state = self.state.lock();
-        match state.present.len() {
-            count if count > most => Err(count),
-            _ => Ok(state.present.values().cloned().collect()),
-        }
-    }
-
-    /// How many are subscribed.
-    #[must_use]
-    pub fn presence_stats(&self) -> PresenceStatsResult {
-        let state = self.state.lock();
-        let count = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
-        let (num_clients, num_users) = (count(state.present.len()), count(state.users.len()));
-        PresenceStatsResult { num_clients, num_users }
     }
 
     /// True when nobody would miss it: it keeps nothing worth keeping.

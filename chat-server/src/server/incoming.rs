@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use crate::channel::Channel;
 use crate::command::Services;
 use crate::fanout::bus::{Message, Receiver, Topic};
 use crate::session::remote::Commands;
@@ -33,6 +34,11 @@ impl Incoming {
             Message::Order(order) => {
                 self.services.registry.obey(&order);
             }
+            Message::Joined(_) | Message::Left(_) | Message::Crowd(_) => {
+                if let Some(channel) = self.services.hub.find_by_text(name) {
+                    of_presence(&channel, &message);
+                }
+            }
             // Not what it was: that may be a secret.
             _ => tracing::debug!("a message means nothing in a channel"),
         }
@@ -48,6 +54,17 @@ impl Incoming {
             }
             _ => tracing::debug!("a message means nothing to a node"),
         }
+    }
+}
+
+fn of_presence(channel: &Arc<Channel>, message: &Message) {
+    match message {
+        Message::Joined(info) => channel.joined_elsewhere(info),
+        Message::Left(info) => channel.left_elsewhere(info),
+        Message::Crowd(crowd) => {
+            channel.counted(usize::try_from(crowd.clients).unwrap_or(usize::MAX));
+        }
+        _ => {}
     }
 }
 

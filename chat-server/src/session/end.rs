@@ -6,6 +6,7 @@ use bytes::Bytes;
 use chassis::delivery::{Member, Received};
 use chassis::websocket::{Violation, frame};
 
+use crate::channel::Leaving;
 use crate::metrics::Ending;
 use crate::outbound::Format;
 use crate::protocol::DisconnectCode;
@@ -53,6 +54,19 @@ impl End {
             Self::Transport(code) => Ending::code(code),
             Self::Disconnect(code) => Ending::code(u16::try_from(code.code()).unwrap_or_default()),
             Self::Cut => Ending::code(3008),
+        }
+    }
+
+    /// Whether its client is expected back at once. The `disconnect()` of SDKs closes with 1000 or
+    /// without a code; a page that is left or loaded again closes with 1001.
+    pub(super) fn leaving(self) -> Leaving {
+        match self {
+            Self::Closed(None | Some(1000)) | Self::Violation(_) | Self::Refused => {
+                Leaving::ForGood
+            }
+            Self::Disconnect(code) if !code.reconnect() => Leaving::ForGood,
+            Self::Closed(_) | Self::Gone | Self::Cut => Leaving::Interrupted,
+            Self::Transport(_) | Self::Disconnect(_) => Leaving::Interrupted,
         }
     }
 

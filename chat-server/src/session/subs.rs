@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chassis::delivery::Member;
 
-use crate::channel::{Channel, Subscription};
+use crate::channel::{Channel, Leaving, Subscription};
 
 /// One channel of a client.
 #[derive(Debug)]
@@ -63,9 +63,9 @@ impl Subs {
     }
 
     /// Leaves every channel; what was published before still goes to the client.
-    pub(super) fn end(self, member: &Member) {
+    pub(super) fn leave(self, member: &Member, leaving: Leaving) {
         for sub in self.list {
-            sub.subscription.end(member);
+            sub.subscription.leave(member, leaving);
         }
     }
 

@@ -355,6 +355,15 @@ impl Client {
         close_code(&mut self.socket).await
     }
 
+    /// Everything that fits and has come before the reply to a question of its own.
+    pub async fn all(&mut self, fits: impl Fn(&Value) -> bool) -> Vec<Value> {
+        self.ask("ping", json!({})).await;
+        self.ask("ping", json!({})).await;
+        let (found, rest) = std::mem::take(&mut self.unread).into_iter().partition(fits);
+        self.unread = rest;
+        found
+    }
+
     /// Asserts that nothing that fits has come before the reply to a question of its own.
     pub async fn expect_none(&mut self, what: &str, fits: impl Fn(&Value) -> bool) {
         // A reply may leave before the publications of its turn, the next one cannot.

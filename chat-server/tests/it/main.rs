@@ -42,6 +42,7 @@ mod nodes;
 mod orders;
 mod plain_nodes;
 mod presence;
+mod presence_nodes;
 mod protocol_page;
 mod reactions;
 mod read_marks;

@@ -65,6 +65,7 @@ async fn joins_and_leaves_are_told_however_somebody_goes() {
         match way {
             "unsubscribes" => drop(ann.ask("unsubscribe", json!({ "channel": "lobby" })).await),
             "closes" => ann.socket.close(None).await.unwrap(),
+            // Somebody whose connection broke may come back: it is told after five seconds.
             "vanishes" => drop(ann),
             "is disconnected" => {
                 let code = chat_server::protocol::DisconnectCode::Forced;

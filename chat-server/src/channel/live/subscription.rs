@@ -6,9 +6,9 @@ use chassis::delivery::Member;
 use tokio::time::Instant;
 
 use super::super::outlet::{Audience, Outlet, index};
-use super::Channel;
+use super::{Channel, Leaving};
 use crate::outbound::Format;
-use crate::protocol::{ClientInfo, Push};
+use crate::protocol::ClientInfo;
 
 /// One client in one channel; dropping it is leaving.
 pub struct Subscription {
@@ -21,6 +21,7 @@ pub struct Subscription {
     attached: bool,
     /// Others were told of the join, so they are told of the leave.
     announced: bool,
+    leaving: Leaving,
 }
 
 impl Channel {
@@ -36,8 +37,8 @@ impl Channel {
         let join_leave =
             wants_join_leave && self.options.join_leave && !self.options.force_push_join_leave;
         let (channel, shard) = (self.clone(), member.shard());
-        let (attached, announced) = (false, false);
-        Subscription { channel, info, format, shard, join_leave, attached, announced }
+        let (attached, announced, leaving) = (false, false, Leaving::Interrupted);
+        Subscription { channel, info, format, shard, join_leave, attached, announced, leaving }
     }
 
     /// Nothing of this channel is delivered to a client, or held for it.
@@ -81,26 +82,20 @@ impl Subscription {
 
     /// Makes the client present and tells the others, where the channel does either.
     pub fn announce(&mut self) {
-        let options = &self.channel.options;
-        if !options.presence && !options.join_leave && !options.force_push_join_leave {
-            return;
-        }
-        self.announced = true;
-        let mut state = self.channel.state.lock();
-        if options.presence {
-            let info = self.info.clone();
-            state.present.insert(info.client.clone(), info);
-            *state.users.entry(self.info.user.clone()).or_insert(0) += 1;
-        }
-        if options.join_leave || options.force_push_join_leave {
-            let channel = self.channel.name.clone();
-            let push = Push::Join { channel, info: ClientInfo::clone(&self.info) };
-            self.channel.presence_push(&state, &push);
+        if self.channel.keeps_presence() {
+            self.announced = true;
+            self.channel.arrive(&self.info);
         }
     }
 
-    /// Leaves while the connection stays: nothing of the channel is delivered afterwards.
+    /// Leaves for good: nothing of the channel is delivered afterwards.
     pub fn end(self, member: &Member) {
+        self.leave(member, Leaving::ForGood);
+    }
+
+    /// The same with the way it leaves; dropping it is an interruption.
+    pub fn leave(mut self, member: &Member, leaving: Leaving) {
+        self.leaving = leaving;
         if !self.attached {
             return;
         }
@@ -117,23 +112,9 @@ impl Drop for Subscription {
             state.members[self.shard][index(self.format, audience)] -= 1;
         }
         state.left_at = Instant::now();
-        if !self.announced {
-            return;
-        }
-        let options = &self.channel.options;
-        if options.presence {
-            state.present.remove(&self.info.client);
-            if let Some(connections) = state.users.get_mut(&self.info.user) {
-                *connections -= 1;
-                if *connections == 0 {
-                    state.users.remove(&self.info.user);
-                }
-            }
-        }
-        if options.join_leave || options.force_push_join_leave {
-            let channel = self.channel.name.clone();
-            let push = Push::Leave { channel, info: ClientInfo::clone(&self.info) };
-            self.channel.presence_push(&state, &push);
+        drop(state);
+        if self.announced {
+            self.channel.depart(&self.info, self.leaving);
         }
     }
 }
