@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use chassis::testing::{FaultProxy, Postgres};
+use chassis::testing::{FaultProxy, Postgres, Redis, RedisCluster};
 
 pub use self::broker::Broker;
 pub use self::clock::Clock;
@@ -58,8 +58,8 @@ impl Stage {
         let broker = match options.redis {
             RedisKind::None if options.nodes > 1 => bail!("several nodes need a Redis"),
             RedisKind::None => None,
-            RedisKind::Single => Some(Broker::single().await),
-            RedisKind::Cluster => Some(Broker::cluster().await?),
+            RedisKind::Single => Some(Broker::Single(Redis::start().await)),
+            RedisKind::Cluster => Some(Broker::Cluster(RedisCluster::start().await)),
         };
         let clock = options.faults.contains(&Kind::Clock) && Clock::can_be_made();
         let clock = clock.then(|| Clock::make(folder.path())).transpose()?;
