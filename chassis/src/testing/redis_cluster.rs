@@ -58,7 +58,8 @@ impl RedisCluster {
         }
         let is_copied = async |replica| {
             let mut link = link(cluster.address(replica)).await;
-            let info: String = cmd("INFO").arg("replication").query_async(&mut link).await.unwrap();
+            let info = cmd("INFO").arg("replication").query_async(&mut link).await;
+            let info: String = info.expect("a replica answers");
             info.contains("master_link_status:up")
         };
         deadline(async {

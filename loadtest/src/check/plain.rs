@@ -20,6 +20,8 @@ pub struct Run {
     pub ends: BTreeMap<Name, Vec<End>>,
     /// How often Redis lost everything.
     pub losses: usize,
+    /// How many publications a channel keeps: who missed fewer is recovered.
+    pub kept: u64,
 }
 
 /// The server said where a message is.
@@ -78,6 +80,8 @@ pub struct Fault {
 pub enum What {
     /// After this offset another one was due.
     Gap { after: u64 },
+    /// In the same life the client was put to a later place, though what it missed was kept.
+    NotRecovered { after: u64 },
     /// Somebody else saw something else there.
     Other,
     /// The same message stands at another place too.
@@ -117,6 +121,13 @@ impl Run {
             let place = known.entry(channel).or_default();
             for stay in stays {
                 check_stay(channel, client, stay, place, &mut faults);
+            }
+            for pair in stays.windows(2) {
+                let missed = pair[1].missed_since(&pair[0]).filter(|missed| *missed <= self.kept);
+                if let Some(after) = missed.map(|_| pair[0].last()) {
+                    let (stay, what) = (&pair[1], What::NotRecovered { after });
+                    faults.push(Fault::new(channel, Some(client), &stay.epoch, stay.after, what));
+                }
             }
             if let (Some(stay), Some(end)) = (stays.last(), self.end(channel)) {
                 faults.extend(stay.check_end(channel, client, end));
@@ -219,8 +230,18 @@ impl<'a> Known<'a> {
 }
 
 impl Stay {
+    /// The last offset that was seen, or where it began.
+    fn last(&self) -> u64 {
+        self.seen.last().map_or(self.after, |glimpse| glimpse.offset)
+    }
+
+    /// How much lies between the end of one before and this one, in the same life.
+    fn missed_since(&self, before: &Self) -> Option<u64> {
+        (self.epoch == before.epoch).then(|| self.after.saturating_sub(before.last()))
+    }
+
     fn check_end(&self, channel: &Name, client: &Name, end: &End) -> Option<Fault> {
-        let last = self.seen.last().map_or(self.after, |glimpse| glimpse.offset);
+        let last = self.last();
         let what = if self.epoch != end.epoch {
             What::OtherEpoch { now: end.epoch.clone() }
         } else if last < end.head {
@@ -262,6 +283,9 @@ impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Gap { after } => write!(f, "came after {after}"),
+            Self::NotRecovered { after } => {
+                write!(f, "put there from {after}, though all between was kept")
+            }
             Self::Other => f.write_str("somebody else saw something else there"),
             Self::Twice { epoch, offset } => {
                 write!(f, "the message stands at {offset} of {epoch} too")

@@ -29,6 +29,7 @@ fn right() -> Run {
         ]),
         ends: BTreeMap::from([(name("plain:one"), vec![end.clone(), end])]),
         losses: 1,
+        kept: 3,
     }
 }
 
@@ -99,6 +100,21 @@ fn an_acknowledged_message_that_the_history_does_not_have_is_missing() {
     });
     let wanted = "channel plain:one, client cid, epoch b, offset 3: acknowledged, and not there";
     assert!(found.iter().any(|fault| fault == wanted), "{found:?}");
+}
+
+#[test]
+fn a_position_that_is_not_recovered_is_wrong_when_all_behind_it_is_kept() {
+    let split = |run: &mut Run, missed: usize| {
+        let key = (name("plain:one"), name("ann"));
+        let stays = run.views.get_mut(&key).expect("a client of the run");
+        let stay = stays.pop().expect("a stay");
+        stays.push(Stay { seen: Vec::new(), ..stay.clone() });
+        stays.push(Stay { after: missed as u64, seen: stay.seen[missed..].to_vec(), ..stay });
+    };
+    assert_eq!(report(|run| split(run, 4)), Vec::<String>::new());
+    let wanted = "channel plain:one, client ann, epoch b, offset 3: put there from 0, though all \
+                  between was kept";
+    assert_eq!(report(|run| split(run, 3)), [wanted]);
 }
 
 #[test]
