@@ -47,7 +47,7 @@ use crate::config::{Limits, Timing};
 use crate::fanout::Fanout;
 use crate::fanout::bus::Bus;
 use crate::metrics::Metrics;
-use crate::nodes::{Nodes, Presence};
+use crate::nodes::{Nodes, Presence, Seats};
 use crate::protocol::{ClientInfo, DisconnectCode, ErrorCode, ErrorReply};
 use crate::room::Act;
 use crate::session::Subs;
@@ -92,6 +92,8 @@ pub struct Services {
     pub nodes: Option<Arc<Nodes>>,
     /// Who is in which channel.
     pub presence: Arc<Presence>,
+    /// The connections of each person on all of them.
+    pub seats: Option<Arc<Seats>>,
     /// The name of this process among others.
     pub node: Arc<str>,
     /// What clients are told.

@@ -8,7 +8,6 @@ mod refusal;
 mod stream;
 mod websocket;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -19,7 +18,6 @@ use axum::response::Response;
 use axum::routing::{any, get, post};
 use chassis::accept::{Admitted, Hangup, Peer};
 use chassis::delivery::Wire;
-use chassis::rate_limit::Keyed;
 use chassis::shutdown::Shutdown;
 use http::header;
 use http::uri::Authority;
@@ -27,6 +25,7 @@ use tracing::Instrument;
 
 use crate::command::Services;
 use crate::config::Cors;
+use crate::nodes::ClientRate;
 use crate::outbound::Format;
 use crate::session::registry::{Directive, Handle};
 use crate::session::{Parting, Session};
@@ -39,7 +38,7 @@ pub struct Doors {
     /// Where sessions live, and when they end.
     pub shutdown: Shutdown,
     /// Requests of each client; `None` behind a proxy, whose address all of them have.
-    pub requests: Option<Arc<Keyed<IpAddr>>>,
+    pub requests: Option<Arc<ClientRate>>,
     /// Which web pages may call.
     pub cors: Arc<Cors>,
 }
@@ -80,7 +79,7 @@ async fn admit(State(doors): State<Doors>, request: Request<Body>, next: Next) -
     if !is_welcome(&doors.cors, &request) {
         return refusal::origin();
     }
-    if opens && let Err(refused) = doors.count_request(&peer) {
+    if opens && let Err(refused) = doors.count_request(&peer).await {
         return *refused;
     }
     next.run(request).await
@@ -101,10 +100,10 @@ fn is_welcome(cors: &Cors, request: &Request<Body>) -> bool {
 impl Doors {
     /// One more request of a client. Commands of a session have limits of their own: only what
     /// opens or reaches none is counted.
-    fn count_request(&self, peer: &Peer) -> Result<(), Box<Response>> {
+    async fn count_request(&self, peer: &Peer) -> Result<(), Box<Response>> {
         let Some(requests) = &self.requests else { return Ok(()) };
         let limit = self.services.limits.requests_per_minute;
-        let counted = requests.check(&peer.client());
+        let counted = requests.check(peer.client()).await;
         counted.map_err(|wait| Box::new(refusal::too_many_requests(wait, limit)))
     }
 

@@ -12,6 +12,8 @@ mod lease;
 pub(crate) mod log;
 mod peers;
 mod presence;
+mod quota;
+mod seats;
 mod settings;
 pub(crate) mod tag;
 
@@ -26,6 +28,8 @@ pub use lease::{BEAT, Cause, Heart, LEASE, Registration};
 pub use log::{Log, Unavailable};
 pub use peers::{About, Fingerprints, Info, Peer, Peers};
 pub use presence::Presence;
+pub use quota::ClientRate;
+pub use seats::{Seat, Seats, Taken};
 pub use settings::Settings;
 
 /// This node among the others; one for the process.

@@ -41,7 +41,7 @@ use crate::control::Control;
 use crate::fanout::bus;
 use crate::fanout::{Fanout, Origins, Over, Repair};
 use crate::metrics::Metrics;
-use crate::nodes::{Heart, Log, Nodes, Presence};
+use crate::nodes::{Heart, Log, Nodes, Presence, Seats};
 use crate::protocol::DisconnectCode;
 use crate::session::registry::{Directive, Registry};
 use crate::session::remote::Remote;
@@ -130,12 +130,7 @@ impl Server {
         let shutdown = Shutdown::new();
         let observer = Watch::observer(&metrics, &shutdown);
         let limits = &config.limits;
-        let sizes = delivery::Config {
-            shards: limits.shards,
-            backlog_bytes_max: limits.backlog_bytes_max,
-            budget_bytes: limits.outbound_budget_bytes,
-        };
-        let delivery = Delivery::start(sizes, &observer, &background);
+        let delivery = Delivery::start(sizes(limits), &observer, &background);
         let admission = admission(limits);
         let share = limits.memory_limit_bytes / HISTORY_SHARE;
         let history_bytes_max = usize::try_from(share).unwrap_or(usize::MAX);
@@ -165,6 +160,7 @@ impl Server {
             timing: config.timing.clone(),
             anonymous: config.auth.anonymous,
             bus,
+            seats: nodes.clone().map(|nodes| Seats::new(nodes, limits.connections_per_user)),
             nodes,
             node: node.to_string().into(),
             version: config.version.as_str().into(),
@@ -285,6 +281,9 @@ impl Server {
         background.spawn(async move { metrics.run(until).await });
         background.spawn(count_users(services.clone(), over.clone()));
         background.spawn(read_marks::tell(services.clone(), over.clone()));
+        if let Some(seats) = &services.seats {
+            background.spawn(seats.clone().run(over.clone()));
+        }
         background.spawn(command::follow(services.clone(), over.clone()));
         let upkeep = Upkeep::new(services.store.clone(), self.config.upkeep, trimmed(services));
         background.spawn(upkeep.run(over.clone()));
@@ -303,6 +302,14 @@ fn admission(limits: &Limits) -> Arc<Admission> {
         connections_per_ip: limits.connections_per_ip,
         connect_rate_per_ip: limits.connect_rate_per_ip,
     })
+}
+
+fn sizes(limits: &Limits) -> delivery::Config {
+    delivery::Config {
+        shards: limits.shards,
+        backlog_bytes_max: limits.backlog_bytes_max,
+        budget_bytes: limits.outbound_budget_bytes,
+    }
 }
 
 /// Positions count no more: who has them comes again and learns where they are.

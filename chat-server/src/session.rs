@@ -34,6 +34,7 @@ pub use subs::{MadeBy, Sub, Subs};
 use crate::command::{Services, unix_seconds};
 use crate::fanout::bus::Listening;
 use crate::metrics::{Connected, Transport};
+use crate::nodes::Seat;
 use crate::outbound::{Batch, Format};
 use crate::protocol::{ClientInfo, DisconnectCode, Extensions, Push, UnsubscribeCode};
 
@@ -72,6 +73,8 @@ struct Identity {
     expires_at: Option<u64>,
     /// Orders of other nodes are heard for as long as the client is here.
     _hearing: Option<Listening>,
+    /// Given back when it goes.
+    _seat: Option<Seat>,
 }
 
 /// What happens next in the life of a session.

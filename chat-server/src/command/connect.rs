@@ -5,11 +5,13 @@ use std::sync::Arc;
 use chassis::auth::Claims;
 use chassis::delivery::Member;
 use secrecy::ExposeSecret;
+use uuid::Uuid;
 
 use super::subscribe::enter_for_server;
 use super::{Entered, Entering, Refusal, Services, ttl, unix_millis};
 use crate::channel::ChannelName;
 use crate::fanout::bus::Listening;
+use crate::nodes::Seat;
 use crate::outbound::Format;
 use crate::protocol::{
     ClientInfo, Connect, ConnectResult, DisconnectCode, ErrorCode, ErrorReply, Json,
@@ -30,6 +32,8 @@ pub struct Connected {
     pub entered: Vec<Entered>,
     /// What other nodes order is heard; `None` when nobody can.
     pub hearing: Option<Listening>,
+    /// Its place among the person's connections on all nodes.
+    pub seat: Option<Seat>,
 }
 
 /// Lets a client in.
@@ -54,7 +58,9 @@ pub async fn connect(
     }
     // Registered first and heard before it is answered: an order that is given to somebody who was
     // answered finds the session.
-    let hearing = hear_orders(services, &user).await;
+    let (hearing, seat) =
+        tokio::join!(hear_orders(services, &user), seat(services, &user, registered.id()));
+    let seat = seat?;
     let client: Arc<str> = registered.id().to_string().into();
     let conn_info = claims.name.as_ref().and_then(named);
     let info = Arc::new(ClientInfo { user, client: client.clone(), conn_info, chan_info: None });
@@ -81,7 +87,7 @@ pub async fn connect(
         veza: request.veza,
         ..ConnectResult::default()
     };
-    Ok(Connected { info, expires_at: claims.expires_at, result, entered, hearing })
+    Ok(Connected { info, expires_at: claims.expires_at, result, entered, hearing, seat })
 }
 
 async fn identify(services: &Services, request: &Connect) -> Result<Claims, Refusal> {
@@ -112,6 +118,17 @@ async fn identify(services: &Services, request: &Connect) -> Result<Claims, Refu
         return Err(DisconnectCode::InvalidToken.into());
     }
     Ok(claims)
+}
+
+/// One of the connections that a person may have on all nodes together.
+async fn seat(services: &Services, user: &Arc<str>, client: Uuid) -> Result<Option<Seat>, Refusal> {
+    match &services.seats {
+        Some(seats) if !user.is_empty() => {
+            let seat = seats.take(user, client).await;
+            Ok(Some(seat.map_err(|_taken| DisconnectCode::ConnectionLimit)?))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Other nodes give orders on the topic of the person's feed: it is listened to for as long as the

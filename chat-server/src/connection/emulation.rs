@@ -33,7 +33,10 @@ pub(super) async fn receive(
     match deliver(&doors, &headers, body).await {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
         // Secrets are not to be guessed, and nonsense is not for nothing.
-        Err(refused) => doors.count_request(&peer).map_or_else(|too_many| *too_many, |()| refused),
+        Err(refused) => match doors.count_request(&peer).await {
+            Ok(()) => refused,
+            Err(too_many) => *too_many,
+        },
     }
 }
 

@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use axum::Router;
 use chassis::ops::{Connections, Health, Requests, health_router, metrics_router};
-use chassis::rate_limit::{Keyed, Quota};
+use chassis::rate_limit::Quota;
 use http::{HeaderValue, Method, header};
+use secrecy::ExposeSecret;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::Server;
 use crate::command::at_least_one;
 use crate::config::{Cors, Origins};
 use crate::connection::{self, Doors};
+use crate::nodes::ClientRate;
 
 /// How long a browser may keep the answer to a preflight.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(3600);
@@ -33,10 +35,17 @@ impl Routes {
     pub(super) fn of(server: &Server) -> Self {
         let Server { config, services, admission, shutdown, telemetry, .. } = server;
         let quota = Quota::per_minute(at_least_one(config.limits.requests_per_minute));
+        let requests = match &services.nodes {
+            None => ClientRate::new(quota),
+            Some(nodes) => {
+                let secret = config.auth.secret.expose_secret().as_bytes();
+                ClientRate::shared(quota, nodes.clone(), secret)
+            }
+        };
         let doors = connection::router(Doors {
             services: services.clone(),
             shutdown: shutdown.clone(),
-            requests: (!config.tls_terminated_upstream).then(|| Arc::new(Keyed::new(quota))),
+            requests: (!config.tls_terminated_upstream).then(|| Arc::new(requests)),
             cors: Arc::new(config.cors.clone()),
         });
         let doors = doors.layer(cors(&config.cors));

@@ -243,7 +243,8 @@ impl Session {
         self.granted = request.veza;
         self.deadlines.authenticated();
         let (info, expires_at) = (connected.info, connected.expires_at);
-        let identity = Identity { info, expires_at, _hearing: connected.hearing };
+        let (_hearing, _seat) = (connected.hearing, connected.seat);
+        let identity = Identity { info, expires_at, _hearing, _seat };
         self.identity = Some(Box::new(identity));
         batch.reply(&Reply::ok(id, ReplyBody::Connect(Box::new(connected.result))));
         for entered in connected.entered {

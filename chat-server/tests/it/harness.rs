@@ -350,6 +350,15 @@ impl Client {
         self.expect(|message| message["push"][kind].is_object()).await["push"].clone()
     }
 
+    /// The first message, or the code with which the connection is closed instead.
+    pub async fn first(&mut self) -> Result<Value, u16> {
+        match self.socket.next().await.expect("the server closed").unwrap() {
+            Message::Text(text) => Ok(serde_json::from_str(text.lines().next().unwrap()).unwrap()),
+            Message::Close(Some(close)) => Err(close.code.into()),
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// Waits for the end and gives the code of the close frame.
     pub async fn closed(&mut self) -> u16 {
         close_code(&mut self.socket).await

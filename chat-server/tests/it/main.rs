@@ -53,6 +53,7 @@ mod room_names;
 mod rooms;
 mod sdk;
 mod server_side;
+mod shared_limits;
 mod shutdown;
 mod shutdown_under_load;
 mod silence;
