@@ -13,11 +13,14 @@
 //! decided by the class of the frame: ephemeral frames are shed first, then a peer that was
 //! granted markers gets a gap marker in place of its backlog, and any other is cut.
 //! A connection is attached to a topic on hold: what is published meanwhile waits while the
-//! session reads a position and tells it; the release drops what that position covers.
+//! session reads a position and tells it; the release drops what that position covers. What waits
+//! there counts like a backlog, and gives way in the same order.
 //! Topics and frames are opaque: the service decides what they mean.
 
 mod backlog;
+mod budget;
 mod fan_out;
+mod hold;
 mod inbox;
 mod outlet;
 mod peer;
@@ -36,6 +39,8 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
+use budget::Budget;
+pub use budget::{Charge, Spent};
 use inbox::Inbox;
 pub use peer::{Member, Received};
 pub use wire::Wire;
@@ -128,15 +133,8 @@ pub struct Config {
     pub shards: usize,
     /// Bytes that wait for one connection.
     pub backlog_bytes_max: usize,
-    /// Bytes that wait for all connections together.
+    /// Bytes that are kept for all connections together.
     pub budget_bytes: usize,
-}
-
-/// The backlog of all connections against its limit.
-#[derive(Debug)]
-struct Budget {
-    used: AtomicUsize,
-    limit: usize,
 }
 
 /// The handle of all shards; cheap to clone. The shard tasks end when the last handle and the
@@ -152,8 +150,7 @@ impl Delivery {
     /// Starts the shard tasks on `tracker`.
     #[must_use]
     pub fn start(config: Config, observer: &Arc<dyn Observer>, tracker: &TaskTracker) -> Self {
-        let limit = config.budget_bytes;
-        let budget = Arc::new(Budget { used: AtomicUsize::new(0), limit });
+        let budget = Budget::new(config.budget_bytes);
         let shards = (0..config.shards.max(1))
             .map(|index| {
                 let inbox = Arc::new(Inbox::new(INBOX_FRAMES_MAX));
@@ -197,10 +194,17 @@ impl Delivery {
         self.shards.iter().all(|inbox| inbox.has_room())
     }
 
-    /// Bytes that wait for slow connections.
+    /// Bytes that are kept for connections: what waits for slow ones and for those on hold, and
+    /// what was charged.
     #[must_use]
     pub fn backlog_bytes(&self) -> usize {
-        self.budget.used.load(Ordering::Relaxed)
+        self.budget.used()
+    }
+
+    /// A place to count what is kept for a connection elsewhere.
+    #[must_use]
+    pub fn charge(&self) -> Charge {
+        Charge::new(self.budget.clone())
     }
 
     /// Ends the shard tasks once their inboxes are empty; later frames are dropped.
@@ -217,30 +221,6 @@ impl fmt::Debug for Delivery {
             .field("shards", &self.shards.len())
             .field("backlog_bytes", &self.backlog_bytes())
             .finish_non_exhaustive()
-    }
-}
-
-impl Budget {
-    fn take(&self, bytes: usize) -> bool {
-        let before = self.used.fetch_add(bytes, Ordering::Relaxed);
-        let fits = before + bytes <= self.limit;
-        if !fits {
-            self.give_back(bytes);
-        }
-        fits
-    }
-
-    fn is_spent(&self) -> bool {
-        self.used.load(Ordering::Relaxed) >= self.limit
-    }
-
-    /// Counts bytes that must be kept even over the limit.
-    fn force(&self, bytes: usize) {
-        self.used.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    fn give_back(&self, bytes: usize) {
-        self.used.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 

@@ -8,7 +8,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::{Budget, Class, Frame, Shed, TopicId};
+use super::budget::Budget;
+use super::{Class, Frame, Shed, TopicId};
 
 /// Chunks gathered into one write.
 const WRITE_BYTES_MAX: usize = 32 * 1024;
@@ -141,7 +142,7 @@ impl Backlog {
         };
         if let Some((most, shed)) = ephemeral {
             let len = frame.bytes.len();
-            if self.bytes > most || !self.gaps.is_empty() || !budget.take(len) {
+            if self.bytes > most || !self.gaps.is_empty() || !budget.take_for(frame.class, len) {
                 return Offer::Shed(shed);
             }
             self.bytes += len;
@@ -274,15 +275,14 @@ impl Backlog {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicUsize;
-    use std::sync::atomic::Ordering::Relaxed;
+    use std::sync::Arc;
 
     use super::*;
 
     const TOPIC: TopicId = TopicId(7);
 
-    fn budget(limit: usize) -> Budget {
-        Budget { used: AtomicUsize::new(0), limit }
+    fn budget(limit: usize) -> Arc<Budget> {
+        Budget::new(limit)
     }
 
     fn frame(class: Class, offset: u64, len: usize) -> Frame {
@@ -317,7 +317,7 @@ mod tests {
         backlog.advance(5, &budget);
         assert!(backlog.is_empty());
         assert_eq!(backlog.take_gaps(), [Gap { topic: TOPIC, from: 2, to: 12 }]);
-        assert_eq!(budget.used.load(Relaxed), 0);
+        assert_eq!(budget.used(), 0);
     }
 
     #[test]
@@ -328,7 +328,7 @@ mod tests {
         backlog.offer(TOPIC, &frame(Class::Event, 2, 60), 100, true, &budget);
         assert_eq!(backlog.next(&mut Vec::new()), b"reply");
         backlog.clear(&budget);
-        assert_eq!(budget.used.load(Relaxed), 0);
+        assert_eq!(budget.used(), 0);
     }
 
     #[test]
@@ -341,12 +341,12 @@ mod tests {
 
     #[test]
     fn ephemeral_frames_keep_to_the_budget_too() {
-        let (mut backlog, budget) = (Backlog::default(), budget(15));
+        let (mut backlog, budget) = (Backlog::default(), budget(30));
         let mut offer = |class| backlog.offer(TOPIC, &frame(class, 0, 10), 100, false, &budget);
         assert_eq!(offer(Class::Presence), Offer::Queued);
         assert_eq!(offer(Class::Presence), Offer::Shed(Shed::Presence));
         assert_eq!(offer(Class::Typing), Offer::Shed(Shed::Typing));
-        assert_eq!(budget.used.load(Relaxed), 10);
+        assert_eq!(budget.used(), 10);
     }
 
     #[test]
@@ -359,7 +359,7 @@ mod tests {
         assert_eq!(backlog.advance(3000, &budget).replies, 3000);
         assert_eq!((backlog.replies(), backlog.bytes()), (1000, 1060));
         assert_eq!(backlog.advance(1060, &budget), Sent { replies: 1000, frames: 1 });
-        assert_eq!((backlog.replies(), budget.used.load(Relaxed)), (0, 0));
+        assert_eq!((backlog.replies(), budget.used()), (0, 0));
     }
 
     #[test]

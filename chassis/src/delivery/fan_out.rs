@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use super::backlog::{Gap, Offer};
+use super::hold::{Bounds, Held};
 use super::shard::Shard;
 use super::slot::State;
 use super::{Delivered, Frame, TopicId};
@@ -61,12 +62,8 @@ impl Shard {
         }
         let (last, mut held) = (outlet.last, std::mem::take(&mut outlet.held));
         held.retain_mut(|held| match held.after {
-            None if held.bytes <= self.config.backlog_bytes_max => {
-                held.keep(frames);
-                true
-            }
             None => {
-                self.cut(held.index);
+                self.keep(held, topic, frames);
                 true
             }
             Some(after) => {
@@ -79,6 +76,20 @@ impl Shard {
         });
         if let Some(outlet) = self.topics.get_mut(&topic) {
             outlet.held = held;
+        }
+    }
+
+    fn keep(&mut self, held: &mut Held, topic: TopicId, frames: &[Frame]) {
+        let slot = self.slots[held.index as usize].as_ref();
+        let Some(slot) = slot.filter(|slot| slot.state == State::Open) else { return };
+        let bounds = Bounds {
+            bytes_max: self.config.backlog_bytes_max,
+            markers: slot.peer.markers.load(Ordering::Relaxed),
+            observer: &*self.observer,
+        };
+        if held.keep(topic, frames, &bounds).is_err() {
+            held.clear();
+            self.cut(held.index);
         }
     }
 

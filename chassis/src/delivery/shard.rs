@@ -14,11 +14,14 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use tokio::task::coop::unconstrained;
 
+use super::backlog::Gap;
+use super::budget::Budget;
+use super::hold::Held;
 use super::inbox::{Inbox, Item, Settled};
-use super::outlet::{Held, Outlet, Outlets};
+use super::outlet::{Outlet, Outlets};
 use super::peer::Peer;
 use super::slot::{ON_HOLD, Place, Slot, State};
-use super::{Budget, Config, Frame, Observer, Shed, Topic, TopicId};
+use super::{Config, Frame, Observer, Shed, Topic, TopicId};
 
 /// A topic's frames are written once this much is gathered; a larger write would not fit a socket.
 const GATHER_BYTES_MAX: usize = 64 * 1024;
@@ -155,7 +158,7 @@ impl Shard {
         let Some(outlet) = self.topics.get_mut(&topic) else { return };
         let Some(at) = outlet.held.iter().rposition(|held| held.index == index) else { return };
         let held = &mut outlet.held[at];
-        let frames = std::mem::take(&mut held.frames);
+        let (frames, missed) = held.release();
         if settled == Settled::Yes {
             outlet.held.swap_remove(at);
             self.promote(index, topic);
@@ -164,6 +167,24 @@ impl Shard {
             held.after = Some(after);
         }
         self.hand_over(index, topic, after, &frames);
+        if let Some(Gap { from, to, .. }) = missed {
+            self.mark(index, Gap { topic, from: from.max(after + 1), to }, after);
+        }
+    }
+
+    /// Tells a peer what it was not kept on hold for, unless its position covers all of it.
+    fn mark(&mut self, index: u32, gap: Gap, after: u64) {
+        let Some(outlet) = self.topics.get(&gap.topic) else { return };
+        let Some(slot) = self.slots[index as usize].as_mut() else { return };
+        let marker = match gap.to {
+            // They had no offsets.
+            0 => outlet.topic.gap(0, 0),
+            to if to > after => outlet.topic.gap(gap.from, to),
+            _ => return,
+        };
+        if slot.state == State::Open {
+            slot.block(&mut self.blocked, index).push_marker(marker, &self.budget);
+        }
     }
 
     pub(super) fn promote(&mut self, index: u32, topic: TopicId) {
@@ -310,7 +331,7 @@ impl Shard {
         let outlet = self.topics.entry(id).or_insert_with(|| Outlet::new(topic));
         slot.places.reserve_exact(1);
         slot.places.push(Place { topic: id, index: ON_HOLD });
-        outlet.held.push(Held { index, after: None, frames: Vec::new(), bytes: 0 });
+        outlet.held.push(Held::new(index, self.budget.clone()));
     }
 
     fn detach(&mut self, index: u32, topic: TopicId) {

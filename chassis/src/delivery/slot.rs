@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::backlog::Backlog;
+use super::budget::Budget;
 use super::outlet::Outlets;
 use super::peer::Peer;
-use super::{Budget, Observer, TopicId};
+use super::{Observer, TopicId};
 
 /// The place of a member that is not among the ordinary ones of its topic.
 pub(super) const ON_HOLD: u32 = u32::MAX;

@@ -1,6 +1,7 @@
 //! Delivery through real sockets: what members receive, in which order, and what slow ones cost.
 
 mod model;
+mod shedding;
 
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
