@@ -16,6 +16,10 @@ use super::stamp;
 use crate::protocol::{ClientInfo, DisconnectCode, Json, NotJson, Publication, UnsubscribeCode};
 use crate::store::{Amend, Event};
 
+/// The most bytes of a message: sixty-four of the largest frames that clients send. Nobody of ours
+/// says more at once, and nothing larger is looked at.
+const BYTES_MAX: usize = 4 << 20;
+
 /// What one node tells others.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Message {
@@ -119,6 +123,9 @@ pub enum Outcome {
 /// A message that no node of ours has said.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
+    /// More than any node says at once.
+    #[error("{0} bytes are more than {BYTES_MAX}")]
+    Large(usize),
     /// Not the bytes of an envelope.
     #[error("no envelope: {0}")]
     Envelope(#[from] prost::DecodeError),
@@ -150,6 +157,9 @@ pub fn is_said_by(node: Uuid, bytes: &[u8]) -> bool {
 /// # Errors
 /// What is wrong with it.
 pub fn decode(bytes: Bytes) -> Result<(Uuid, Option<Message>), Malformed> {
+    if bytes.len() > BYTES_MAX {
+        return Err(Malformed::Large(bytes.len()));
+    }
     let (stamp, envelope) = stamp::split(bytes)?;
     let envelope = wire::Envelope::decode(envelope)?;
     let node = Uuid::from_slice(&envelope.node).map_err(|_length| Malformed::Field("node"))?;
@@ -360,3 +370,6 @@ pub(super) fn known(offset: u64, field: &'static str) -> Result<u64, Malformed> 
     }
     Ok(offset)
 }
+
+#[cfg(test)]
+mod tests;
