@@ -17,6 +17,7 @@
 mod ear;
 mod failure;
 mod hello;
+mod links;
 mod location;
 mod masters;
 mod mouth;
@@ -49,7 +50,11 @@ pub use masters::Masters;
 pub use mouth::Mouth;
 pub use survey::{Member, Memory, Survey};
 
-use question::Asker;
+use links::Links;
+use question::{Asker, Way};
+
+/// How long a refused question is remembered: nodes ask something every second or two.
+const REFUSAL_KEPT: Duration = Duration::from_secs(5);
 
 /// Which Redis, and how it is used.
 #[derive(Debug, Clone)]
@@ -79,8 +84,11 @@ struct Shared {
     /// Who has the permit finds out which server has which key; the others wait for that.
     finder: Semaphore,
     found: Mutex<Option<Instant>>,
+    /// What the last question that was refused was refused for, and when.
+    refused: Mutex<Option<(Fault, Instant)>>,
     /// A lock, for it is held as long as a look into a small table takes.
     pools: Mutex<HashMap<Address, Pool>>,
+    links: Links,
 }
 
 impl Redis {
@@ -100,7 +108,9 @@ impl Redis {
             is_suspicious: AtomicBool::new(false),
             finder: Semaphore::new(1),
             found: Mutex::new(None),
+            refused: Mutex::new(None),
             pools: Mutex::default(),
+            links: Links::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -116,11 +126,12 @@ impl Redis {
     /// # Errors
     /// What Redis says, or that it says nothing in time.
     pub async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Error> {
-        let mut asker = Asker::new(self);
+        let mut asker = Asker::new(self, Way::Pooled);
         self.within(async { Ok(command.query_async(&mut asker).await?) }).await
     }
 
-    /// Runs a script, on the server that has its first key.
+    /// Runs a script, on the server that has its first key and over the one connection there for
+    /// scripts: those of one caller are run in their order.
     ///
     /// # Errors
     /// What Redis says, or that it says nothing in time.
@@ -128,8 +139,15 @@ impl Redis {
         &self,
         script: &ScriptInvocation<'_>,
     ) -> Result<T, Error> {
-        let mut asker = Asker::new(self);
+        let mut asker = Asker::new(self, Way::Shared);
         self.within(async { Ok(script.invoke_async(&mut asker).await?) }).await
+    }
+
+    /// Why questions were refused lately by servers that answer: their memory is full, they load.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Fault> {
+        let refused = *self.shared.refused.lock();
+        refused.filter(|(_, at)| at.elapsed() < REFUSAL_KEPT).map(|(fault, _)| fault)
     }
 
     /// Which server has which key, as far as is known; changes are told.
@@ -175,6 +193,16 @@ impl Redis {
         self.shared.is_suspicious.store(true, Ordering::Relaxed);
     }
 
+    fn remember(&self, fault: Fault) {
+        // Any other error is about the question, not about the server.
+        if matches!(
+            fault,
+            Fault::OutOfMemory | Fault::ReadOnly | Fault::Permission | Fault::Loading
+        ) {
+            *self.shared.refused.lock() = Some((fault, Instant::now()));
+        }
+    }
+
     fn timeout(&self) -> Duration {
         self.shared.timeout
     }
@@ -199,7 +227,8 @@ impl Redis {
             .max_size(self.shared.size)
             .wait_timeout(Some(timeout))
             .create_timeout(Some(timeout))
-            .recycle_timeout(Some(timeout))
+            // Half of it, so that whoever gets a connection that is silently dead gets another one.
+            .recycle_timeout(Some(timeout / 2))
             .runtime(Runtime::Tokio1)
             .build()
             .expect("a pool with a runtime can be built");

@@ -21,13 +21,13 @@ use chassis::auth::{self, Verifier};
 use chassis::delivery::{self, Delivery};
 use chassis::rate_limit::{Keyed, Quota};
 use chassis::shutdown::Shutdown;
-use chassis::{telemetry, tls};
+use chassis::{redis, telemetry, tls};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use farewell::Report;
 use incoming::Incoming;
-use meeting::{heart, meet};
+use meeting::{Met, heart, meet};
 pub use ports::Addresses;
 use ports::Ports;
 use routes::Routes;
@@ -41,7 +41,7 @@ use crate::control::Control;
 use crate::fanout::bus;
 use crate::fanout::{Fanout, Origins, Over, Repair};
 use crate::metrics::Metrics;
-use crate::nodes::{Heart, Log, Nodes, Presence, Seats};
+use crate::nodes::{Heart, Log, Presence, Seats};
 use crate::protocol::DisconnectCode;
 use crate::session::registry::{Directive, Registry};
 use crate::session::remote::Remote;
@@ -93,6 +93,9 @@ pub enum Error {
     /// The database, a moment later.
     #[error(transparent)]
     Ask(#[from] store::Error),
+    /// Where the nodes meet.
+    #[error("REDIS_URL: {0}")]
+    Redis(#[from] redis::Error),
     /// The keys.
     #[error("tokens cannot be verified: {0}")]
     Auth(#[from] auth::Error),
@@ -126,7 +129,6 @@ impl Server {
         let store = Store::open(&config.store).await?;
         let ports = Ports::bind(&config)?;
         let metrics = Arc::new(telemetry.register(Metrics::register));
-        store.count_with(counting(metrics.clone()));
         let background = TaskTracker::new();
         let shutdown = Shutdown::new();
         let observer = Watch::observer(&metrics, &shutdown);
@@ -136,8 +138,8 @@ impl Server {
         let share = limits.memory_limit_bytes / HISTORY_SHARE;
         let history_bytes_max = usize::try_from(share).unwrap_or(usize::MAX);
         let node = uuid::Uuid::new_v4();
-        let nodes = config.nodes.as_ref().map(|settings| Nodes::new(settings, node));
-        let (bus, bus_tasks) = meet(nodes.as_deref(), metrics.bus());
+        let met = Box::pin(meet(config.nodes.as_ref(), node, metrics.bus())).await?;
+        let Met { nodes, bus, bus_tasks } = met;
         let heart = heart(nodes.as_ref(), &config, &store, &admission, &metrics);
         let hub = Hub::new(namespaces, delivery, bus.clone(), history_bytes_max);
         hub.begin_log_epoch(&store.epoch().await?.into());
@@ -297,7 +299,6 @@ impl Server {
     }
 }
 
-/// How many may come in, and how fast.
 fn admission(limits: &Limits) -> Arc<Admission> {
     Admission::new(accept::Limits {
         connections_max: limits.connections_max,
@@ -306,18 +307,12 @@ fn admission(limits: &Limits) -> Arc<Admission> {
     })
 }
 
-/// How much waits for sockets.
 fn sizes(limits: &Limits) -> delivery::Config {
     delivery::Config {
         shards: limits.shards,
         backlog_bytes_max: limits.backlog_bytes_max,
         budget_bytes: limits.outbound_budget_bytes,
     }
-}
-
-/// What the database is asked becomes a metric.
-fn counting(metrics: Arc<Metrics>) -> store::Count {
-    Arc::new(move |query| metrics.series.store_queries.of(query).increment(1))
 }
 
 /// Positions count no more: who has them comes again and learns where they are.

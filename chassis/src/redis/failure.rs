@@ -47,7 +47,7 @@ pub enum Error {
     #[error("redis did not answer in time")]
     Late,
     /// What Redis, or the way to it, says.
-    #[error("redis: {0}")]
+    #[error("{intro}{0}", intro = introduction(.0))]
     Redis(#[from] RedisError),
     /// It answers, and cannot be used.
     #[error(transparent)]
@@ -119,7 +119,7 @@ pub(super) fn fault(error: &RedisError) -> Fault {
             Fault::WrongPassword
         }
         (Some("NOPERM"), _) => Fault::Permission,
-        (Some("READONLY" | "MASTERDOWN" | "NOREPLICAS" | "MISCONF"), _) => Fault::ReadOnly,
+        (Some("READONLY" | "MASTERDOWN"), _) => Fault::ReadOnly,
         (Some("OOM"), _) => Fault::OutOfMemory,
         (Some("LOADING"), _) => Fault::Loading,
         (Some("BUSY"), _) => Fault::Busy,
@@ -136,6 +136,15 @@ pub(super) fn fault(error: &RedisError) -> Fault {
         (_, ErrorKind::Io) if error.is_timeout() => Fault::Timeout,
         (_, ErrorKind::Io) => Fault::Unreachable,
         _ => Fault::Refused,
+    }
+}
+
+/// What stands in front of what the client says.
+fn introduction(error: &RedisError) -> &'static str {
+    match fault(error) {
+        Fault::NotRedis => "what answers is not a Redis: ",
+        Fault::TooOld => "this Redis is older than 7.0, the oldest that can be used: ",
+        _ => "redis: ",
     }
 }
 

@@ -1,10 +1,12 @@
 //! A question on its way to the server that has its key.
 
 use deadpool_redis::redis::aio::{ConnectionLike, MultiplexedConnection};
-use deadpool_redis::redis::{Arg, Cmd, Pipeline, RedisError, RedisFuture, RedisResult, Value, cmd};
+use deadpool_redis::redis::{
+    Arg, Cmd, Pipeline, RedisError, RedisFuture, RedisResult, Value, pipe,
+};
 
 use super::Redis;
-use super::failure::{cluster_down, unpooled};
+use super::failure::{cluster_down, fault, unpooled};
 use super::location::Address;
 
 /// Commands whose key comes after a word more.
@@ -23,7 +25,25 @@ const KEYLESS: &[&str] = &[
 /// before it, so that a script is loaded where it is missing.
 pub(super) struct Asker<'a> {
     redis: &'a Redis,
+    way: Way,
     server: Option<Address>,
+}
+
+/// Over which connection a question goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// One of the pool, which was tried before.
+    Pooled,
+    /// The one that others use too.
+    Shared,
+}
+
+/// A connection for a question.
+enum Connected {
+    /// For it alone.
+    Pooled(deadpool_redis::Connection),
+    /// For others at the same time.
+    Shared(MultiplexedConnection),
 }
 
 /// Where a server says that a key is.
@@ -35,8 +55,8 @@ enum Elsewhere {
 }
 
 impl<'a> Asker<'a> {
-    pub(super) fn new(redis: &'a Redis) -> Self {
-        Self { redis, server: None }
+    pub(super) fn new(redis: &'a Redis, way: Way) -> Self {
+        Self { redis, way, server: None }
     }
 
     /// The server for a key, or for the next command without one.
@@ -51,15 +71,25 @@ impl<'a> Asker<'a> {
         Ok(server)
     }
 
-    async fn connect(&self, server: &Address) -> RedisResult<deadpool_redis::Connection> {
-        let connection = self.redis.pool(server)?.get().await.map_err(unpooled);
+    async fn connect(&self, server: &Address) -> RedisResult<Connected> {
+        let connection = match self.way {
+            Way::Shared => {
+                let link = self.redis.shared.links.to(self.redis, server);
+                link.await.map(Connected::Shared)
+            }
+            Way::Pooled => {
+                let pooled = self.redis.pool(server)?.get().await;
+                pooled.map(Connected::Pooled).map_err(unpooled)
+            }
+        };
         connection.inspect_err(|_away| self.redis.suspect())
     }
 
     async fn ask(&mut self, command: &Cmd) -> RedisResult<Value> {
         let server = self.choose(key(command)).await?;
         let mut connection = self.connect(&server).await?;
-        let answer = self.judge(connection.req_packed_command(command).await)?;
+        let answer = connection.link().req_packed_command(command).await;
+        let answer = self.judge(&server, answer)?;
         let Some(elsewhere) = elsewhere(&answer, &server) else { return Ok(answer) };
         self.redis.suspect();
         let (server, asks) = match elsewhere {
@@ -67,35 +97,53 @@ impl<'a> Asker<'a> {
             Elsewhere::Ask(server) => (server, true),
         };
         let mut connection = self.connect(&server).await?;
-        if asks {
-            ask_first(&mut connection).await?;
-        }
+        let answer = match asks {
+            true => asking(connection.link(), command).await,
+            false => connection.link().req_packed_command(command).await,
+        };
+        let answer = self.judge(&server, answer);
         self.server = Some(server);
-        self.judge(connection.req_packed_command(command).await)
+        answer
     }
 
-    /// A connection that broke, or a server that is a copy by now, is not what it was.
-    fn judge<T>(&self, answer: RedisResult<T>) -> RedisResult<T> {
-        answer.inspect_err(|error| {
-            if error.is_io_error() {
-                self.redis.suspect();
+    /// Where a connection broke, the server may be another by now.
+    fn judge<T>(&self, server: &Address, answer: RedisResult<T>) -> RedisResult<T> {
+        answer.inspect_err(|_broken| {
+            self.redis.suspect();
+            if self.way == Way::Shared {
+                self.redis.shared.links.put_away(server);
             }
         })
     }
 }
 
-async fn ask_first(connection: &mut MultiplexedConnection) -> RedisResult<()> {
-    connection.req_packed_command(&cmd("ASKING")).await?.extract_error().map(drop)
+impl Connected {
+    fn link(&mut self) -> &mut MultiplexedConnection {
+        match self {
+            Self::Pooled(connection) => connection,
+            Self::Shared(connection) => connection,
+        }
+    }
+}
+
+/// Asks for a key that is on its way; in one pipeline, for the permission is for the next command
+/// of the connection, whoever sends it.
+async fn asking(link: &mut MultiplexedConnection, command: &Cmd) -> RedisResult<Value> {
+    let mut both = pipe();
+    both.cmd("ASKING").add_command(command.clone());
+    let mut answers = link.req_packed_commands(&both, 0, 2).await?;
+    Ok(answers.pop().unwrap_or(Value::Nil))
 }
 
 impl ConnectionLike for Asker<'_> {
     fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
         Box::pin(async move {
             let answer = self.ask(command).await?;
-            if let Value::ServerError(error) = &answer
-                && matches!(error.code(), "READONLY" | "MASTERDOWN" | "CLUSTERDOWN")
-            {
-                self.redis.suspect();
+            if let Value::ServerError(error) = &answer {
+                if matches!(error.code(), "READONLY" | "MASTERDOWN" | "CLUSTERDOWN") {
+                    self.redis.suspect();
+                }
+                self.redis.remember(fault(&error.clone().into()));
             }
             Ok(answer)
         })
@@ -110,7 +158,8 @@ impl ConnectionLike for Asker<'_> {
         Box::pin(async move {
             let server = self.choose(pipeline.cmd_iter().find_map(key)).await?;
             let mut connection = self.connect(&server).await?;
-            self.judge(connection.req_packed_commands(pipeline, offset, count).await)
+            let answers = connection.link().req_packed_commands(pipeline, offset, count).await;
+            self.judge(&server, answers)
         })
     }
 
@@ -167,7 +216,7 @@ mod tests {
     #[test]
     fn the_key_of_a_command_is_found() {
         let of = |words: &[&str]| {
-            let mut command = cmd(words[0]);
+            let mut command = deadpool_redis::redis::cmd(words[0]);
             command.arg(&words[1..]);
             key(&command).map(|key| String::from_utf8(key.to_vec()).unwrap())
         };

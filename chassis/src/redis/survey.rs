@@ -8,10 +8,14 @@ use tokio::time::{Instant, timeout};
 
 use super::hello::{Hello, Mode, Version};
 use super::location::Address;
-use super::{Error, Redis};
+use super::{Error, Redis, Script};
 
 /// For all servers to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Writes what goes by itself within a second, and reads it.
+const TRIAL: &str = "redis.call('SET', KEYS[1], 'tried', 'PX', 1000) \
+    return redis.call('GET', KEYS[1])";
 
 /// What was found.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,6 +58,31 @@ impl Redis {
     /// answers and is wrong.
     pub async fn survey(&self) -> Result<Survey, Error> {
         timeout(PATIENCE, self.look_around()).await.unwrap_or(Err(Error::Late))
+    }
+
+    /// Does once what nodes do all the time, with names that begin with `prefix`: publishes, listens
+    /// and runs a script that writes and reads.
+    ///
+    /// # Errors
+    /// What of it cannot be done.
+    pub async fn try_out(&self, prefix: &str) -> Result<(), Error> {
+        timeout(PATIENCE, self.do_once(prefix)).await.unwrap_or(Err(Error::Late))
+    }
+
+    async fn do_once(&self, prefix: &str) -> Result<(), Error> {
+        let name = format!("{prefix}:{{check}}");
+        let masters = self.search().await?;
+        let Some(server) = masters.of(name.as_bytes()) else {
+            return Err(super::failure::cluster_down("no server has the key").into());
+        };
+        let mut ear = self.ear(server, |_| ()).await?;
+        ear.begin(std::iter::once(name.as_str())).await?;
+        // Nobody else listens there.
+        let _heard: u64 = self.query(cmd(self.publish()).arg(&name).arg("")).await?;
+        let script = Script::new(TRIAL);
+        let mut trial = script.prepare_invoke();
+        let _written: String = self.invoke(trial.key(&name)).await?;
+        Ok(())
     }
 
     async fn look_around(&self) -> Result<Survey, Error> {

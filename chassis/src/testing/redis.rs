@@ -35,7 +35,7 @@ pub fn redis_url() -> String {
 pub struct Redis {
     folder: PathBuf,
     port: u16,
-    settings: Vec<String>,
+    settings: Mutex<Vec<String>>,
     running: Mutex<Option<Child>>,
 }
 
@@ -60,7 +60,7 @@ impl Redis {
     pub(super) async fn at(port: u16, settings: &[&str]) -> Self {
         let folder = std::env::temp_dir().join(format!("veza-redis-{}", Uuid::new_v4()));
         fs::create_dir(&folder).expect("a folder for a server");
-        let settings = settings.iter().map(|&line| line.to_owned()).collect();
+        let settings = Mutex::new(lines(settings));
         let server = Self { folder, port, settings, running: Mutex::new(None) };
         server.restart().await;
         server
@@ -100,7 +100,7 @@ impl Redis {
         let mut command = Command::new("redis-server");
         command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
         command.args(["--port", &self.port.to_string()]).arg("--dir").arg(&self.folder);
-        for line in &self.settings {
+        for line in &*self.settings.lock() {
             let (name, value) = line.split_once(' ').expect("a setting is a name and a value");
             command.arg(format!("--{name}")).args(value.split(' '));
         }
@@ -113,6 +113,15 @@ impl Redis {
             }
         })
         .await;
+    }
+
+    /// The same with other settings.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub async fn restart_with(&self, settings: &[&str]) {
+        *self.settings.lock() = lines(settings);
+        self.restart().await;
     }
 
     /// Stops it in its tracks: connections stay, nothing is answered.
@@ -131,6 +140,10 @@ impl Redis {
         let process = Pid::from_child(child);
         kill_process(process, signal).expect("a child can be signalled");
     }
+}
+
+fn lines(settings: &[&str]) -> Vec<String> {
+    settings.iter().map(|&line| line.to_owned()).collect()
 }
 
 impl Drop for Redis {

@@ -6,6 +6,7 @@
 //! gets its secret if it has none yet.
 
 mod ports;
+mod redis;
 mod store;
 
 use std::fmt::{self, Display};
@@ -91,6 +92,7 @@ pub(super) fn run(source: &Source) -> Ended {
     findings.push(certificate(&config, SystemTime::now()));
     findings.push(open_files(&config, OpenFiles::current()));
     findings.extend(store::findings(&config));
+    findings.extend(redis::findings(&config));
     findings.extend(ports::findings(&config));
     findings.push(clock(SystemTime::now()));
     let failed = findings.iter().any(|finding| finding.outcome == Outcome::Fail);

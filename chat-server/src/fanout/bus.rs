@@ -127,10 +127,15 @@ impl Bus {
     /// What `/health/ready` says of it: a node without the others still serves its clients.
     #[must_use]
     pub fn health(&self) -> Check {
-        let state = self.state();
-        Check::new("bus", move || match *state.borrow() {
-            BusState::Up => Status::Ok,
-            BusState::Down(reason) => Status::Degraded(reason.to_owned()),
+        let (bus, state) = (self.clone(), self.state());
+        Check::new("bus", move || match (*state.borrow(), &bus) {
+            (BusState::Down(reason), _) => Status::Degraded(reason.to_owned()),
+            // What nodes say passes, what they share in Redis may not.
+            (BusState::Up, Self::Redis(transport)) => match transport.refusal() {
+                Some(fault) => Status::Degraded(fault.word().to_owned()),
+                None => Status::Ok,
+            },
+            (BusState::Up, Self::Local) => Status::Ok,
         })
     }
 }

@@ -3,28 +3,63 @@
 use std::sync::Arc;
 
 use chassis::accept::Admission;
+use chassis::redis;
 use secrecy::{ExposeSecret, SecretString};
+use uuid::Uuid;
 
 use crate::config::{AuthConfig, Config, JwksSource};
 use crate::fanout::bus::{self, Bus, Transport};
 use crate::metrics::Metrics;
-use crate::nodes::{About, Fingerprints, Heart, Nodes};
+use crate::nodes::{About, Fingerprints, Heart, Nodes, Settings};
 use crate::store::Store;
 
 /// The words nodes use on the bus and in Redis; another number when those of before are not
 /// understood any more.
 const WORDS: u32 = 1;
 
+/// What a node has of the others; alone it has nothing.
+pub(super) struct Met {
+    pub(super) nodes: Option<Arc<Nodes>>,
+    pub(super) bus: Bus,
+    pub(super) bus_tasks: Option<bus::Tasks>,
+}
+
 /// The way to the other nodes, and the tasks that keep it.
-pub(super) fn meet(nodes: Option<&Nodes>, meters: bus::Meters) -> (Bus, Option<bus::Tasks>) {
-    let Some(nodes) = nodes else {
+pub(super) async fn meet(
+    settings: Option<&Settings>,
+    id: Uuid,
+    meters: bus::Meters,
+) -> Result<Met, redis::Error> {
+    let Some(settings) = settings else {
         // A node alone is always heard.
         meters.up.set(1.0);
-        return (Bus::Local, None);
+        return Ok(Met { nodes: None, bus: Bus::Local, bus_tasks: None });
     };
+    let nodes = Nodes::new(settings, id);
+    greet(&nodes).await?;
     let redis = nodes.redis().clone();
-    let (transport, tasks) = Transport::new(redis, nodes.prefix(), nodes.id(), meters);
-    (Bus::Redis(transport), Some(tasks))
+    let (transport, tasks) = Transport::new(redis, nodes.prefix(), id, meters);
+    Ok(Met { nodes: Some(nodes), bus: Bus::Redis(transport), bus_tasks: Some(tasks) })
+}
+
+/// Looks whether the Redis of the nodes can be used. One that is away is found when it comes; one
+/// that answers and is wrong is for whoever starts this to put right.
+async fn greet(nodes: &Nodes) -> Result<(), redis::Error> {
+    let redis = nodes.redis();
+    let greeted = match redis.survey().await {
+        Ok(_) => redis.try_out(nodes.prefix()).await,
+        Err(error) => Err(error),
+    };
+    let location = redis.location();
+    match greeted {
+        Err(error) if error.fault().is_lasting() => return Err(error),
+        Err(error) => {
+            let reason = error.fault().word();
+            tracing::warn!(%location, reason, %error, "this node starts without the others");
+        }
+        Ok(()) => tracing::debug!(%location, "the nodes meet"),
+    }
+    Ok(())
 }
 
 /// The heart of a node among others.

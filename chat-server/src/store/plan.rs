@@ -11,18 +11,17 @@ use uuid::Uuid;
 use super::append::sqlite as append;
 use super::monitor::Need;
 use super::sql::Database;
-use super::{Error, Store, heads, page, standings};
+use super::{Error, Store, heads, page};
 use crate::room::LogId;
 
 /// The statements over a log by what they do.
 const POSTGRES: [(&str, &str); 2] =
     [("page after", page::POSTGRES_AFTER), ("page before", page::POSTGRES_BEFORE)];
 
-const SQLITE: [(&str, &str); 8] = [
+const SQLITE: [(&str, &str); 7] = [
     ("page after", page::SQLITE_AFTER),
     ("page before", page::SQLITE_BEFORE),
     ("heads", heads::SQLITE),
-    ("standings", standings::SQLITE),
     ("append: feeds", append::FEEDS),
     ("append: exceptions", append::EXCEPTIONS),
     ("append: heads", append::HEADS),

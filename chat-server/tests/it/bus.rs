@@ -2,6 +2,8 @@
 
 mod cluster;
 mod outages;
+mod servers;
+mod strangers;
 
 use serde_json::{Value, json};
 

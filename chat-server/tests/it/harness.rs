@@ -130,6 +130,11 @@ impl Stage {
         Self::run(Config::clone(&self.config), self.kept.clone()).await
     }
 
+    /// What the keys and topics of this deployment begin with.
+    pub fn prefix(&self) -> &str {
+        &self.config.nodes.as_ref().unwrap().prefix
+    }
+
     /// The same with another configuration.
     pub async fn twin_with(&self, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::clone(&self.config);

@@ -47,7 +47,6 @@ mod protocol_page;
 mod reactions;
 mod read_marks;
 mod retention;
-mod returning;
 mod room_flow;
 mod room_lists;
 mod room_names;

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::super::order::{Arrival, Turn};
 use super::{Channel, State};
 use crate::protocol::Position;
+use crate::room::happening::Heard;
 use crate::room::{LogId, RoomId};
 use crate::store::Amend;
 
@@ -102,7 +103,6 @@ impl Channel {
     pub fn revise(&self, revision: u64) {
         if self.revision.swap(revision, Ordering::Relaxed) != revision {
             self.forget();
-            self.unseat(&mut self.state.lock());
         }
     }
 
@@ -114,22 +114,13 @@ impl Channel {
             return Delivery::OtherLife;
         }
         let stuck = state.order.waits_for().is_some();
-        let changes_people = self.heard(&arrival.publication).is_some();
         match state.order.arrive(arrival) {
             Turn::Now(arrival) => {
                 self.pass(&mut state, arrival, accepted);
                 self.send_waiting(&mut state);
             }
-            Turn::Waits => {
-                if changes_people {
-                    // Until its turn comes, what is known is not what is.
-                    self.unseat(&mut state);
-                }
-                if !stuck && state.order.is_based() {
-                    return Delivery::Gap;
-                }
-            }
-            Turn::Known => {}
+            Turn::Waits if !stuck && state.order.is_based() => return Delivery::Gap,
+            Turn::Waits | Turn::Known => {}
         }
         Delivery::Done
     }
@@ -143,12 +134,11 @@ impl Channel {
     /// Forgets what is kept: its source has it, perhaps in other words.
     pub fn forget(&self) {
         let mut state = self.state.lock();
-        state.changed += 1;
         state.history.clear();
         self.kept.count(&mut state);
     }
 
-    pub(super) fn send_waiting(&self, state: &mut State) {
+    fn send_waiting(&self, state: &mut State) {
         while let Some(arrival) = state.order.next() {
             self.pass(state, arrival, None);
         }
@@ -156,11 +146,11 @@ impl Channel {
 
     fn pass(&self, state: &mut State, arrival: Arrival, accepted: Option<Instant>) {
         let Arrival { mut publication, amends, .. } = arrival;
-        if let Some((room, heard)) = self.heard(&publication) {
-            state.seats.hear(publication.offset, &heard);
+        if let Some(room) = self.room()
+            && let Some(heard) = Heard::parse(&publication.data)
+        {
             self.kept.changes.note(room, &heard);
         }
-        state.changed += u64::from(!amends.is_empty());
         for Amend { offset, data } in &amends {
             state.history.amend(*offset, data);
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chassis::redis::commands::cmd;
-use chassis::redis::{Masters, Redis};
+use chassis::redis::{Fault, Masters, Redis};
 use parking_lot::RwLock;
 use rand::RngExt;
 use tokio::sync::{Notify, watch};
@@ -106,6 +106,10 @@ impl Transport {
         publish.arg(self.name(topic)).arg(&*encode(self.node, message));
         let told = self.redis.query::<u64>(&publish).await;
         told.inspect_err(|error| tracing::debug!(%error, "nodes could not be told")).ok()
+    }
+
+    pub(super) fn refusal(&self) -> Option<Fault> {
+        self.redis.refusal()
     }
 
     pub(super) fn state(&self) -> watch::Receiver<BusState> {
