@@ -13,7 +13,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use chassis::redis::commands::{FromRedisValue, ScriptInvocation};
-use chassis::redis::{Error, Fault, Script};
+use chassis::redis::{Fault, Script};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
@@ -197,9 +197,10 @@ impl Log {
         let _turn = turn.map_err(|_elapsed| unavailable("bus_busy"))?;
         self.refused(server)?;
         self.nodes.redis().invoke(call).await.map_err(|error| {
-            let unavailable = unavailable(reason(&error));
+            let fault = error.fault();
+            let unavailable = unavailable(reason(fault));
             tracing::debug!(%error, "what the nodes share cannot be reached");
-            if let (DOWN | LATE, Some(server)) = (unavailable.reason, server) {
+            if let Some(server) = server.filter(|_| is_away(fault)) {
                 let until = Instant::now() + REFUSED_FOR;
                 self.refused.lock().insert(server, (unavailable, until));
             }
@@ -222,22 +223,23 @@ impl Log {
     }
 }
 
-/// Nothing is there.
-const DOWN: &str = "bus_down";
-
-/// It did not answer in time.
-const LATE: &str = "bus_timeout";
-
 const fn unavailable(reason: &'static str) -> Unavailable {
     Unavailable { reason, retry_after: RETRY_AFTER }
 }
 
-fn reason(error: &Error) -> &'static str {
-    match error.fault() {
-        Fault::Timeout => LATE,
-        Fault::Unreachable | Fault::Loading | Fault::ClusterDown | Fault::NoMaster => DOWN,
+/// Whether the next question would find the same.
+fn is_away(fault: Fault) -> bool {
+    use Fault::{ClusterDown, Loading, NoMaster, Timeout, Unreachable};
+    matches!(fault, Timeout | Unreachable | Loading | ClusterDown | NoMaster)
+}
+
+fn reason(fault: Fault) -> &'static str {
+    match fault {
+        Fault::Timeout => "bus_timeout",
+        Fault::Unreachable | Fault::Loading | Fault::ClusterDown | Fault::NoMaster => "bus_down",
         Fault::OutOfMemory => "bus_full",
         Fault::ReadOnly => "bus_read_only",
+        Fault::Busy => "bus_busy",
         _ => "bus_refused",
     }
 }

@@ -40,6 +40,9 @@ pub(super) fn reasons() -> BTreeSet<String> {
     }
     let tokens = root().join("../chassis/src/auth/token.rs");
     reasons.extend(reason_arms(&code(&tokens)));
+    let shared = code(&root().join("src/nodes/log.rs"));
+    reasons.extend(reason_arms(&shared));
+    reasons.extend(behind(&shared, "unavailable("));
     for unsent in UNSENT {
         assert!(reasons.remove(unsent), "{unsent} is no reason");
     }
