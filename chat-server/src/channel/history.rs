@@ -84,6 +84,18 @@ impl History {
         }
     }
 
+    /// True when another publication of this offset is kept.
+    #[must_use]
+    pub fn contradicts(&self, publication: &Publication) -> bool {
+        let Some(before) = publication.offset.checked_sub(1) else { return false };
+        let kept = self.top - self.entries.len() as u64;
+        let found = self.after(before).next().filter(|_| before >= kept);
+        let is_same = |Entry { publication: kept, .. }: &Entry| {
+            (kept.time_ms, &kept.data) == (publication.time_ms, &publication.data)
+        };
+        !found.is_none_or(is_same)
+    }
+
     /// A page, if everything it would hold is kept; `None` sends the reader to where
     /// all of it is.
     #[must_use]
@@ -271,6 +283,20 @@ mod tests {
         }
         assert_eq!(history.words(), ["1", "\"new\"", "1"]);
         assert_eq!(history.bytes(), bytes + 4);
+    }
+
+    #[test]
+    fn two_publications_of_one_offset_contradict_each_other() {
+        let history = history(5, 3);
+        let other = Publication::new(Json::parse(b"2").unwrap());
+        let contradicts = |offset, publication: &Publication| {
+            history.contradicts(&Publication { offset, ..publication.clone() })
+        };
+        let same = Publication::new(Json::parse(b"1").unwrap());
+        for offset in 0..=6 {
+            assert!(!contradicts(offset, &same));
+            assert_eq!(contradicts(offset, &other), (3..=5).contains(&offset), "{offset} of 3..5");
+        }
     }
 
     #[test]

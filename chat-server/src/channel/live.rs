@@ -58,6 +58,8 @@ pub struct Channel {
     published: AtomicU64,
     /// With a log: the revision of what is kept here.
     revision: AtomicU64,
+    /// Two publications of one offset have come.
+    doubted: AtomicBool,
     /// Its life has ended: who is in it must be told to come again.
     over: AtomicBool,
     state: Mutex<State>,
@@ -120,7 +122,7 @@ impl Channel {
         };
         let (published, revision) = (AtomicU64::new(0), AtomicU64::new(0));
         let state = Mutex::new(state);
-        let (name, over) = (name.shared().clone(), AtomicBool::new(false));
+        let name = name.shared().clone();
         let epoch = known.map_or_else(OnceLock::new, OnceLock::from);
         Self {
             name,
@@ -133,7 +135,8 @@ impl Channel {
             listening,
             published,
             revision,
-            over,
+            doubted: AtomicBool::new(false),
+            over: AtomicBool::new(false),
             state,
         }
     }

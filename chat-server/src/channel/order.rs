@@ -34,8 +34,8 @@ pub(super) enum Turn {
     Now(Arrival),
     /// It waits.
     Waits,
-    /// It was here before.
-    Known,
+    /// One of that offset was here before.
+    Known(Arrival),
 }
 
 /// The place of a channel among what comes.
@@ -67,7 +67,7 @@ impl Order {
     pub(super) fn arrive(&mut self, arrival: Arrival) -> Turn {
         let offset = arrival.publication.offset;
         match self.last {
-            Some(last) if offset <= last => Turn::Known,
+            Some(last) if offset <= last => Turn::Known(arrival),
             Some(last) if offset == last + 1 => {
                 self.last = Some(offset);
                 Turn::Now(arrival)
@@ -127,7 +127,7 @@ mod tests {
         assert_eq!(order.waits_for(), Some(6));
         assert_eq!(pass(&mut order, 5), [5, 6]);
         assert_eq!(order.waits_for(), None);
-        assert_eq!(order.arrive(arrival(5)), Turn::Known);
+        assert_eq!(order.arrive(arrival(5)), Turn::Known(arrival(5)));
     }
 
     #[test]

@@ -47,7 +47,7 @@ impl Fanout {
             return Ok(self.publish_here(name, options, publication, accepted)?);
         };
         let channel = self.hub.find(name).filter(|channel| channel.is_based());
-        let known = channel.map(|channel| channel.top());
+        let known = channel.map(|channel| channel.claim());
         let place = Place { channel: name.shared(), options, known: known.as_ref() };
         let position = log.append(place, &publication).await.inspect_err(|_unavailable| {
             // It may be there.

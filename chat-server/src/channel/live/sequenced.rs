@@ -120,9 +120,26 @@ impl Channel {
                 self.send_waiting(&mut state);
             }
             Turn::Waits if !stuck && state.order.is_based() => return Delivery::Gap,
-            Turn::Waits | Turn::Known => {}
+            Turn::Known(Arrival { publication, .. })
+                if self.source == Source::Shared && state.history.contradicts(&publication) =>
+            {
+                self.doubted.store(true, Ordering::Release);
+                return Delivery::OtherLife;
+            }
+            Turn::Waits | Turn::Known(_) => {}
         }
         Delivery::Done
+    }
+
+    /// The newest position, for whoever gave it to be held against what it says now. When an
+    /// offset was given twice it is beyond all that were given: a Redis that came back without what
+    /// it had last looks as if it had never been away.
+    #[must_use]
+    pub fn claim(&self) -> Position {
+        match self.doubted.load(Ordering::Acquire) {
+            true => Position { epoch: self.epoch(), offset: 1 << 53 },
+            false => self.top(),
+        }
     }
 
     /// The newest offset that has come, when it waits for others before it.

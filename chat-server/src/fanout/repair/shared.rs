@@ -33,8 +33,8 @@ impl Origin for Shared {
     async fn compare(&self, hub: &Hub) -> Result<Found, Unavailable> {
         let compared = stream::iter(hub.shared()).map(|channel| async move {
             // Before Redis is asked: what it says is not older than this.
-            let top = channel.top();
-            let place = Place { known: Some(&top), ..Place::of(&channel) };
+            let claim = channel.claim();
+            let place = Place { known: Some(&claim), ..Place::of(&channel) };
             let stands = self.0.stand(place).await;
             (channel, stands)
         });

@@ -125,6 +125,21 @@ async fn a_redis_that_came_back_with_less_than_was_known_begins_a_new_life() {
     everyone_comes_again(&pair, lose).await;
 }
 
+#[tokio::test]
+async fn an_offset_that_is_given_twice_begins_a_new_life() {
+    let redis = Redis::start().await;
+    let pair = pair_on(&redis).await;
+    // Nobody is in the channel there: it cannot know that more was published.
+    let third = pair.first.twin().await;
+    let lose_the_last = async || {
+        let (log, meta) = (format!("{PREFIX}:{{on:1}}:log"), format!("{PREFIX}:{{on:1}}:meta"));
+        ask::<()>(&redis, &["DEL", &log]).await;
+        ask::<()>(&redis, &["HSET", &meta, "offset", "2"]).await;
+        assert_eq!(say(&third, "on:1", "another third").await, 3);
+    };
+    everyone_comes_again(&pair, lose_the_last).await;
+}
+
 /// Keeps one more publication and tells nobody, as if the bus had lost it.
 async fn lose_one(redis: &Redis) {
     let lose = "local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1][2]
