@@ -18,12 +18,15 @@ mod name;
 mod namespace;
 mod order;
 mod outlet;
+mod seats;
 
 pub use changes::{Changes, Notes};
 pub use history::{History, Page, Since};
 pub use hub::{Full, Hub};
-pub use live::{CROWD, Channel, Delivered, Leaving, Recovery, Source, Subscription};
+pub use live::{CROWD, Channel, Delivered, Gap, Leaving, Recovery, Source, Subscription, Verdict};
 pub use moves::{Crowded, HOLD, Known, Mark, Moves, Tell};
 pub use name::{ChannelName, InvalidName, NAME_BYTES_MAX, Place};
 pub use namespace::{LoadError, Namespaces, Options};
 pub use order::Arrival;
+pub(crate) use seats::ROSTER_MAX;
+pub use seats::Ticket;

@@ -13,7 +13,9 @@
 pub mod bus;
 mod plain;
 mod read;
+mod recall;
 mod repair;
+mod words;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -27,14 +29,16 @@ pub use read::{Ends, ReadError};
 pub use repair::{Over, Repair};
 
 use bus::{Bus, LogEvent, Message, Topic};
+use recall::Recalls;
 use repair::Alarm;
+use words::Words;
 
 use crate::channel::{Arrival, Channel, ChannelName, Delivered, Full, Hub, Options, Source};
 use crate::nodes::log::{Log, Place};
 use crate::protocol::Position;
 use crate::room::RoomId;
 use crate::room::happening::Heard;
-use crate::store::{self, Change, Published, Store};
+use crate::store::{self, Change, Published, State, Store};
 
 /// How long whoever asked waits for the store: a command is answered within four seconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(3500);
@@ -57,6 +61,8 @@ pub struct Fanout {
     tasks: TaskTracker,
     of_logs: Alarm,
     of_shared: Option<Alarm>,
+    recalls: Recalls,
+    words: Arc<Words>,
 }
 
 /// Where offsets come from.
@@ -88,8 +94,10 @@ impl Fanout {
         bus: Bus,
         tasks: TaskTracker,
     ) -> (Arc<Self>, Repair) {
-        let (repair, of_logs, of_shared) = Repair::new(&hub, &bus, store.clone(), shared.clone());
-        let fanout = Self { hub, store, shared, bus, tasks, of_logs, of_shared };
+        let (recalls, words) = (Recalls::new(), Words::new());
+        let (repair, of_logs, of_shared) =
+            Repair::new(&hub, &bus, store.clone(), shared.clone(), words.clone());
+        let fanout = Self { hub, store, shared, bus, tasks, of_logs, of_shared, recalls, words };
         (Arc::new(fanout), repair)
     }
 
@@ -183,6 +191,43 @@ impl Fanout {
         };
         self.look_after(channel.clone(), found);
         Ok(channel)
+    }
+
+    /// The same for somebody's own feed, of which they say where it stands: that is believed until
+    /// it was compared with the store, a moment later and with those of many others.
+    ///
+    /// # Errors
+    /// As for [`Fanout::open`].
+    pub async fn open_at(
+        &self,
+        name: &ChannelName,
+        options: &Arc<Options>,
+        word: &Position,
+    ) -> Result<Arc<Channel>, EnterError> {
+        let channel = self.hub.channel(name, options)?;
+        let of_this_life = !word.epoch.is_empty() && word.epoch == channel.epoch();
+        if let Some(log) = channel.log().filter(|_| of_this_life && !channel.is_based())
+            && self.store.state() == State::Up
+        {
+            channel.is_heard().await;
+            if self.words.believe(&channel, log, word) {
+                return Ok(channel);
+            }
+        }
+        self.open(name, options).await
+    }
+
+    /// Has a channel with a log keep in memory what somebody missed of it, if it can: read once
+    /// for everyone who comes.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    pub async fn recall(&self, channel: &Channel, after: u64) -> Result<(), ReadError> {
+        let Some(log) = channel.log().filter(|_| channel.gap(after).is_some()) else {
+            return Ok(());
+        };
+        let recalled = self.recalls.recall(&self.store, channel, log, after);
+        Ok(within(Box::pin(recalled)).await?)
     }
 
     /// Does a change to its end whatever becomes of the caller, and publishes what it did.

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use window::SuccessWindow;
 
 use crate::fanout::bus;
-use crate::store::Meters;
+use crate::store::{Meters, Query};
 
 /// How often derived figures are brought up to date; twice per usual scrape interval.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
@@ -140,6 +140,8 @@ metric_set! {
         delivery_success_rate: Gauge = "message_delivery_success_rate",
         /// What was not sent to slow clients, by kind.
         shed: Family<Shed, Counter> = "chat_outbound_shed_total",
+        /// What the database was asked, by purpose.
+        store_queries: Family<Query, Counter> = "store_queries_total",
         /// Messages written in one transaction.
         commit_batch_size: Histogram = "chat_commit_batch_size",
         /// How long a transaction of messages took, in seconds.

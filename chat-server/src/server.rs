@@ -129,6 +129,7 @@ impl Server {
         let store = Store::open(&config.store).await?;
         let ports = Ports::bind(&config)?;
         let metrics = Arc::new(telemetry.register(Metrics::register));
+        store.count_with(counting(metrics.clone()));
         let background = TaskTracker::new();
         let shutdown = Shutdown::new();
         let observer = Watch::observer(&metrics, &shutdown);
@@ -299,6 +300,7 @@ impl Server {
     }
 }
 
+/// How many may come in, and how fast.
 fn admission(limits: &Limits) -> Arc<Admission> {
     Admission::new(accept::Limits {
         connections_max: limits.connections_max,
@@ -307,12 +309,18 @@ fn admission(limits: &Limits) -> Arc<Admission> {
     })
 }
 
+/// How much waits for sockets.
 fn sizes(limits: &Limits) -> delivery::Config {
     delivery::Config {
         shards: limits.shards,
         backlog_bytes_max: limits.backlog_bytes_max,
         budget_bytes: limits.outbound_budget_bytes,
     }
+}
+
+/// What the database is asked becomes a metric.
+fn counting(metrics: Arc<Metrics>) -> store::Count {
+    Arc::new(move |query| metrics.series.store_queries.of(query).increment(1))
 }
 
 /// Positions count no more: who has them comes again and learns where they are.

@@ -15,6 +15,7 @@
 
 mod alter;
 mod append;
+mod asked;
 mod audit;
 mod committer;
 mod direct;
@@ -35,10 +36,12 @@ mod monitor;
 mod open;
 mod page;
 mod plan;
+mod queries;
 mod reactions;
 mod retention;
 mod rooms;
 mod sql;
+mod standings;
 mod survey;
 
 pub use alter::{Altered, RoomUpdate};
@@ -57,9 +60,11 @@ pub use monitor::{Monitor, State};
 pub use open::{Hazards, OpenError, Problem, Settings, Target};
 pub use page::Range;
 pub use plan::Plan;
+pub use queries::{Count, Query};
 pub use reactions::{Reacted, Reaction, Reactions};
 pub use retention::{Keep, Overdue, Trimmed};
 pub use rooms::{Listed, Standing, View};
+pub use standings::Roster;
 pub use survey::{Server, Survey};
 
 use std::fmt;
@@ -74,7 +79,11 @@ pub struct Store {
     secret: [u8; 32],
     /// How long a call may take.
     timeout: Duration,
-    asked: heads::Asked,
+    /// Who asks where logs stand, and
+    heads_asked: asked::Asked<crate::room::LogId, Head>,
+    /// what people are.
+    standings_asked: asked::Asked<standings::Seat, Option<Standing>>,
+    counted: queries::Counted,
 }
 
 impl fmt::Debug for Store {

@@ -138,6 +138,28 @@ impl History {
         self.expire(options, now);
     }
 
+    /// Everything behind this offset is kept.
+    #[must_use]
+    pub fn kept_after(&self) -> u64 {
+        self.top - self.entries.len() as u64
+    }
+
+    /// Keeps earlier ones too, from the newest of them backward, as far as there is room and none
+    /// is missing.
+    pub fn recall(&mut self, publications: Vec<Publication>, options: &Options, now: Instant) {
+        for publication in publications {
+            let kept = self.kept_after();
+            if publication.offset > kept {
+                continue;
+            }
+            if publication.offset < kept || self.entries.len() >= options.history_size {
+                return;
+            }
+            self.bytes += cost(&publication);
+            self.entries.push_front(Entry { publication, kept_since: now });
+        }
+    }
+
     /// Drops what is too old or too many.
     pub fn expire(&mut self, options: &Options, now: Instant) {
         while self.entries.len() > options.history_size
@@ -272,6 +294,27 @@ mod tests {
         assert_eq!(history.top().offset, 3);
         assert_eq!(history.missed(&at(2, "life")), None);
         assert_eq!(history.missed(&at(3, "life")), Some(vec![]));
+    }
+
+    #[test]
+    fn what_was_not_kept_is_put_back_without_a_hole() {
+        let earlier = |offset| Publication {
+            offset,
+            ..Publication::new(Json::parse(b"\"earlier\"").unwrap())
+        };
+        let mut history = history(10, 3);
+        let recall = |history: &mut History, offsets: &[u64], size| {
+            let publications = offsets.iter().map(|&offset| earlier(offset)).collect();
+            history.recall(publications, &options(size), Instant::now());
+            history.kept_after()
+        };
+        assert_eq!(recall(&mut history, &[6, 5], 9), 7, "7 is missing");
+        assert_eq!(recall(&mut history, &[9, 8, 7, 6], 9), 5, "from where it is kept");
+        assert_eq!(history.words(), ["\"earlier\"", "\"earlier\"", "1", "1", "1"]);
+        assert_eq!(recall(&mut history, &[5, 4, 3, 2, 1], 6), 4, "as many as there may be");
+        assert_eq!(history.missed(&at(4, "life")).map(|missed| missed.len()), Some(6));
+        history.clear();
+        assert_eq!((history.bytes(), recall(&mut history, &[10], 6)), (0, 9));
     }
 
     #[test]

@@ -32,6 +32,14 @@ const CHANNELS_MAX: usize = 1_000_000;
 /// One part is swept each time: each within seven seconds.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(100);
 
+/// How long after a comparison with the store channels are believed to be abreast of it: one
+/// comparison may fail or take long, not two.
+const ABREAST_HEARING: Duration = Duration::from_secs(8);
+
+/// The same while nothing of other nodes is heard and the store alone tells: it is compared every
+/// second.
+const ABREAST_DEAF: Duration = Duration::from_secs(2);
+
 /// Some of the channels, under a lock of their own.
 type Part = Mutex<HashMap<Arc<str>, Arc<Channel>, RandomState>>;
 
@@ -46,6 +54,8 @@ pub struct Hub {
     kept: Arc<Kept>,
     /// The life of the offsets of all logs.
     log_epoch: Mutex<Arc<str>>,
+    /// When where logs stand was last compared with the store.
+    compared: Mutex<Instant>,
     next_topic: AtomicU64,
     count: AtomicUsize,
 }
@@ -64,9 +74,13 @@ impl Hub {
         bus: Bus,
         history_bytes_max: usize,
     ) -> Arc<Self> {
-        let (bytes, changes) = (AtomicUsize::new(0), Changes::default());
-        let moves = Moves::new(matches!(bus, Bus::Redis(_)));
-        let kept = Kept { bytes, bytes_max: history_bytes_max, changes, moves };
+        let kept = Kept {
+            bytes: AtomicUsize::new(0),
+            bytes_max: history_bytes_max,
+            changes: Changes::default(),
+            moves: Moves::new(matches!(bus, Bus::Redis(_))),
+            seats: AtomicUsize::new(0),
+        };
         Arc::new(Self {
             parts: std::iter::repeat_with(Mutex::default).take(PARTS).collect(),
             hasher: RandomState::default(),
@@ -75,6 +89,7 @@ impl Hub {
             bus,
             kept: Arc::new(kept),
             log_epoch: Mutex::new("".into()),
+            compared: Mutex::new(Instant::now()),
             next_topic: AtomicU64::new(0),
             count: AtomicUsize::new(0),
         })
@@ -221,6 +236,18 @@ impl Hub {
             part.remove(channel.name());
             self.count.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+
+    /// All channels with a log stood where the store had them then, or are being brought there.
+    pub fn compared(&self, at: Instant) {
+        *self.compared.lock() = at;
+    }
+
+    /// True while what was delivered in channels with a log is what happened, up to a moment ago.
+    #[must_use]
+    pub fn is_abreast(&self) -> bool {
+        let most = if self.bus.is_up() { ABREAST_HEARING } else { ABREAST_DEAF };
+        self.compared.lock().elapsed() < most
     }
 
     /// The life of the offsets of all logs.

@@ -7,9 +7,12 @@
 //! sees the order of the offsets; the lock covers encoding and queueing, never a socket or an
 //! await. Leaving is `Drop` of the [`Subscription`].
 
+mod recalled;
 mod roster;
+mod seated;
 mod sequenced;
 mod subscription;
+mod word;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -20,13 +23,16 @@ use chassis::delivery::{Class, Delivery, Frame, TopicId};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+pub use recalled::Gap;
 pub use roster::{CROWD, Leaving};
 pub use sequenced::{Delivery as Delivered, Source};
 pub use subscription::Subscription;
+pub use word::Verdict;
 
 use super::moves::Moves;
 use super::order::Order;
 use super::outlet::{Audience, OUTLETS, index};
+use super::seats::Seats;
 use super::{Changes, ChannelName, History, Options, Page, Since};
 use crate::fanout::bus::Listening;
 use crate::outbound::Format;
@@ -40,6 +46,9 @@ const EPOCH_KEPT: Duration = Duration::from_secs(60);
 /// How long a channel whose offsets come from elsewhere is listened to when nobody is in it any
 /// more: what those miss who come back meanwhile is in memory.
 const RING_KEPT: Duration = Duration::from_secs(60);
+
+/// People of all rooms that are known: about 50 MB.
+const SEATS_MAX: usize = 500_000;
 
 /// One channel; shared by its subscriptions and the shards that deliver it.
 pub struct Channel {
@@ -74,14 +83,24 @@ pub(super) struct Kept {
     pub(super) bytes_max: usize,
     /// What happened in rooms.
     pub(super) changes: Changes,
+    /// People of rooms that are known.
+    pub(super) seats: AtomicUsize,
 }
 
 struct State {
     history: History,
     /// With offsets from elsewhere: what is next.
     order: Order,
-    /// How much of the history is counted in [`Kept`].
+    /// In a feed: where its reader says it stands, until the store was asked.
+    word: Option<u64>,
+    /// With a log: how often what is kept was changed or forgotten.
+    changed: u64,
+    /// In a room: who is what.
+    seats: Seats,
+    /// How much of the history is counted in [`Kept`], and
     counted: usize,
+    /// how many of the people.
+    seats_counted: usize,
     /// Members by shard and outlet: a frame goes only where somebody is.
     members: Vec<[u32; OUTLETS]>,
     /// Who is in it.
@@ -115,7 +134,11 @@ impl Channel {
         let state = State {
             history: History::new(known.clone().unwrap_or_default()),
             order: Order::default(),
+            word: None,
+            changed: 0,
+            seats: Seats::default(),
             counted: 0,
+            seats_counted: 0,
             members: vec![[0; OUTLETS]; delivery.shards()],
             roster: Roster::default(),
             left_at: Instant::now(),
@@ -293,18 +316,29 @@ impl Kept {
         self.bytes.load(Ordering::Relaxed) < self.bytes_max
     }
 
-    /// Follows the history of one channel.
+    /// True when no more people can be known.
+    fn is_crowded(&self) -> bool {
+        self.seats.load(Ordering::Relaxed) >= SEATS_MAX
+    }
+
+    /// Follows the history and the people of one channel.
     fn count(&self, state: &mut State) {
         let bytes = state.history.bytes();
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.bytes.fetch_sub(state.counted, Ordering::Relaxed);
         state.counted = bytes;
+        let seats = state.seats.len();
+        self.seats.fetch_add(seats, Ordering::Relaxed);
+        self.seats.fetch_sub(state.seats_counted, Ordering::Relaxed);
+        state.seats_counted = seats;
     }
 }
 
 impl Drop for Channel {
     fn drop(&mut self) {
-        self.kept.bytes.fetch_sub(self.state.get_mut().counted, Ordering::Relaxed);
+        let state = self.state.get_mut();
+        self.kept.bytes.fetch_sub(state.counted, Ordering::Relaxed);
+        self.kept.seats.fetch_sub(state.seats_counted, Ordering::Relaxed);
     }
 }
 

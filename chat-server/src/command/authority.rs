@@ -1,7 +1,10 @@
-//! What people are in rooms, remembered for less than a second.
+//! What people are in rooms.
 //!
-//! Every publication and subscription asks; what is remembered may be stale that long, and is
-//! forgotten at once when this process changes it. Whoever writes is checked again under the
+//! Every publication and subscription asks. Where somebody is in the channel of the room, the
+//! whole room is read once, with everybody in it, and then follows the log: thousands who come back
+//! to it cost one query. It is as old as what was delivered there: a moment while nodes hear each
+//! other, a second while they do not, five for a message that the bus lost. Of all other rooms
+//! single people are remembered for less than a second. Whoever writes is checked again under the
 //! room's lock, so staleness only ever costs a refusal a moment too late for readers.
 //!
 //! Invariant: who asks after [`Changes::raise`] is told what was committed before it, also when the
@@ -14,7 +17,7 @@ use std::time::Duration;
 use moka::future::Cache;
 
 use super::{Refusal, unix_millis};
-use crate::channel::{Changes, Hub};
+use crate::channel::{Changes, Channel, Hub, ROSTER_MAX};
 use crate::room::{Act, Permit, Room, RoomId};
 use crate::store::{self, Standing, Store};
 
@@ -23,6 +26,9 @@ const TIME_TO_LIVE: Duration = Duration::from_millis(900);
 
 /// How many: about 20 MB.
 const STANDINGS_MAX: u64 = 100_000;
+
+/// How soon after another a room is read as a whole: in between, people are asked about singly.
+const ROSTER_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How often an answer may be overtaken before it is taken as it comes.
 const ATTEMPTS_MAX: usize = 3;
@@ -33,12 +39,14 @@ pub struct Authority {
     store: Arc<Store>,
     hub: Arc<Hub>,
     standings: Cache<(RoomId, Arc<str>), Known>,
+    /// Rooms that were read just now, or are being read: everybody waits for one answer.
+    rosters: Cache<RoomId, ()>,
 }
 
 /// What is remembered of a person in a room.
 #[derive(Debug, Clone)]
 struct Known {
-    standing: Arc<Standing>,
+    standing: Standing,
     /// The marks of the room and of the person in it, from before the store was asked.
     marks: (u64, u64),
 }
@@ -49,7 +57,8 @@ impl Authority {
     pub fn new(store: Arc<Store>, hub: Arc<Hub>) -> Self {
         let standings =
             Cache::builder().max_capacity(STANDINGS_MAX).time_to_live(TIME_TO_LIVE).build();
-        Self { store, hub, standings }
+        let rosters = Cache::builder().time_to_live(ROSTER_INTERVAL).build();
+        Self { store, hub, standings, rosters }
     }
 
     /// May this person (empty: nobody in particular) do this now?
@@ -64,23 +73,25 @@ impl Authority {
     ) -> Result<(Room, Permit), Refusal> {
         let standing = self.standing(room, user).await?;
         let permit = standing.room.authorize(&standing.membership, act, unix_millis())?;
-        Ok((standing.room.clone(), permit))
+        Ok((standing.room, permit))
     }
 
     /// What a person is in a room. Who asks for the same at once waits for one answer.
     ///
     /// # Errors
     /// That the room does not exist, or the store.
-    pub async fn standing(
-        &self,
-        room: RoomId,
-        user: &Arc<str>,
-    ) -> Result<Arc<Standing>, store::Error> {
+    pub async fn standing(&self, room: RoomId, user: &Arc<str>) -> Result<Standing, store::Error> {
+        let channel = self.hub.find_by_text(&room.channel()).filter(|_| self.hub.is_abreast());
+        if let Some(channel) = channel
+            && let Some(standing) = self.followed(room, &channel, user).await?
+        {
+            return Ok(standing);
+        }
         let key = (room, user.clone());
         for _ in 0..ATTEMPTS_MAX {
             let read = async {
                 let marks = self.changes().marks(room, user);
-                let standing = self.store.standing(room, user).await.map(Arc::new)?;
+                let standing = self.store.standing(room, user).await?;
                 Ok(Known { standing, marks })
             };
             let known = self.standings.try_get_with(key.clone(), read).await;
@@ -91,7 +102,36 @@ impl Authority {
             self.standings.invalidate(&key).await;
         }
         // It changes faster than it can be remembered.
-        self.store.standing(room, user).await.map(Arc::new)
+        self.store.standing(room, user).await
+    }
+
+    /// What a person is in a room that follows its log; `None` when it does not, or not yet.
+    async fn followed(
+        &self,
+        room: RoomId,
+        channel: &Arc<Channel>,
+        user: &str,
+    ) -> Result<Option<Standing>, store::Error> {
+        let standing = channel.standing(user);
+        if standing.is_some() || channel.seats_wanted().is_none() {
+            return Ok(standing);
+        }
+        let read = async {
+            // Given before the store is asked.
+            if let Some(ticket) = channel.seats_wanted() {
+                channel.seat(ticket, self.store.roster(room, ROSTER_MAX).await?);
+            }
+            Ok(())
+        };
+        // On the heap: it is rare, and everyone who asks anything would have room for it.
+        let read = Box::pin(self.rosters.try_get_with(room, read)).await;
+        read.map_err(|error: Arc<store::Error>| store::Error::clone(&error))?;
+        Ok(channel.standing(user))
+    }
+
+    /// True when everybody in a room is known here.
+    pub(super) fn knows(&self, channel: &Channel) -> bool {
+        self.hub.is_abreast() && channel.standing("").is_some()
     }
 
     fn changes(&self) -> &Changes {
@@ -171,7 +211,7 @@ mod tests {
         let (authority, bob) = (authority(&store), Arc::from("bob"));
         // The store was asked before the ban, and answers after everything was forgotten.
         let marks = authority.changes().marks(room, &bob);
-        let standing = Arc::new(store.standing(room, &bob).await.unwrap());
+        let standing = store.standing(room, &bob).await.unwrap();
         store.ban(ban(room), FOR_EVER).await.unwrap();
         authority.changes().raise(room, &banned());
         authority.standings.insert((room, bob.clone()), Known { standing, marks }).await;

@@ -83,7 +83,7 @@ impl Services {
     async fn clear(&self, room: RoomId, channel: &Channel) {
         let present = channel.presence(usize::MAX).unwrap_or_default();
         let users: HashSet<Arc<str>> = present.iter().map(|info| info.user.clone()).collect();
-        let (strangers, code) = match self.strangers(room, users).await {
+        let (strangers, code) = match self.strangers(room, channel, users).await {
             Ok(strangers) => (strangers, UnsubscribeCode::Server),
             // Everyone comes back and is asked about one by one.
             Err(error) => {
@@ -102,18 +102,19 @@ impl Services {
     async fn strangers(
         &self,
         room: RoomId,
+        channel: &Channel,
         mut people: HashSet<Arc<str>>,
     ) -> Result<HashSet<Arc<str>>, store::Error> {
         if people.is_empty() {
             return Ok(people);
         }
         let kind = within(self.authority.standing(room, &"".into())).await?.room.kind;
-        if kind != Kind::Public {
+        if kind != Kind::Public && !self.authority.knows(channel) {
             let members = self.members(room).await?;
             people.retain(|user| !members.contains(&**user));
             return Ok(people);
         }
-        // Everybody may read it who is not banned.
+        // Everybody is known, or may read it who is not banned.
         let asked = stream::iter(people)
             .map(|user| async move { self.lost(room, &user).await.map(|_code| user) });
         Ok(asked.buffer_unordered(ASKED_MAX).filter_map(async |stranger| stranger).collect().await)

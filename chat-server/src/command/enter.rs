@@ -156,6 +156,9 @@ async fn from_elsewhere(
     if same_life && behind > PAGE_PUBLICATIONS_MAX as u64 {
         return far_behind(services, subscription, member, from.offset).await;
     }
+    if same_life {
+        services.fanout.recall(&channel, from.offset).await?;
+    }
     let near = from_memory(subscription, member, Some(from));
     if near.recovered || !same_life {
         return Ok(near);

@@ -7,7 +7,7 @@ use super::enter::{Entered, Entering, enter};
 use super::{Caller, Refusal, Services, ttl};
 use crate::channel::{ChannelName, Options, Place};
 use crate::outbound::Format;
-use crate::protocol::{ClientInfo, ErrorCode, ErrorReply, Subscribe};
+use crate::protocol::{ClientInfo, ErrorCode, ErrorReply, Position, Subscribe};
 use crate::room::Act;
 
 /// A client's own subscription.
@@ -59,7 +59,16 @@ pub async fn enter_for_server(
     from: Option<&Subscribe>,
 ) -> Result<Entered, Refusal> {
     let options = services.hub.options(name).ok_or(ErrorCode::UnknownChannel)?;
-    let channel = services.fanout.open(name, options).await?;
+    let position = from
+        .filter(|from| from.recover)
+        .map(|from| Position { offset: from.offset, epoch: from.epoch.as_str().into() });
+    let channel = match position {
+        // Nobody else is in it: what they say of it is theirs alone.
+        Some(position) if matches!(name.place(), Place::User(_)) => {
+            services.fanout.open_at(name, options, &position).await?
+        }
+        _ => services.fanout.open(name, options).await?,
+    };
     let nothing = Subscribe::default();
     enter(services, &channel, client, from.unwrap_or(&nothing)).await
 }

@@ -8,6 +8,7 @@
 
 mod logs;
 mod shared;
+mod verify;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,7 +21,10 @@ use tokio_util::sync::CancellationToken;
 pub(super) use logs::Logs;
 pub(super) use shared::Shared;
 
+use verify::Verify;
+
 use super::bus::Bus;
+use super::words::Words;
 use crate::channel::{Channel, Hub};
 use crate::nodes::Log;
 use crate::store::Store;
@@ -95,7 +99,7 @@ pub enum Over {
 /// Where to say that something may be missing; clones share it.
 #[derive(Debug, Clone)]
 pub(super) struct Alarm {
-    gaps: mpsc::Sender<Arc<Channel>>,
+    gaps: mpsc::Sender<(Arc<Channel>, Option<u64>)>,
     soon: Arc<Notify>,
 }
 
@@ -104,13 +108,14 @@ pub(super) struct Alarm {
 pub struct Repair {
     logs: Task<Logs>,
     shared: Option<Task<Shared>>,
+    verify: Verify,
 }
 
 #[derive(Debug)]
 struct Task<O> {
     hub: Arc<Hub>,
     origin: O,
-    missing: mpsc::Receiver<Arc<Channel>>,
+    missing: mpsc::Receiver<(Arc<Channel>, Option<u64>)>,
     /// What may still come by itself, in the order of the times when it is fetched.
     awaited: VecDeque<Awaited>,
     /// What could not be read and may come by itself all the same.
@@ -137,13 +142,22 @@ enum Turn {
     Tick,
     Fetch(Awaited),
     LastHope(Awaited),
-    Missing(Arc<Channel>),
+    Missing(Arc<Channel>, Option<u64>),
 }
 
 impl Alarm {
     /// Something before what came last in a channel is missing.
     pub(super) fn gap(&self, channel: Arc<Channel>) {
-        if self.gaps.try_send(channel).is_err() {
+        self.miss(channel, None);
+    }
+
+    /// A channel misses what comes before it stands there.
+    pub(super) fn behind(&self, channel: Arc<Channel>, upto: u64) {
+        self.miss(channel, Some(upto));
+    }
+
+    fn miss(&self, channel: Arc<Channel>, upto: Option<u64>) {
+        if self.gaps.try_send((channel, upto)).is_err() {
             tracing::warn!("many channels miss something: their positions will tell");
         }
     }
@@ -160,23 +174,26 @@ impl Repair {
         bus: &Bus,
         store: Arc<Store>,
         shared: Option<Arc<Log>>,
+        words: Arc<Words>,
     ) -> (Self, Alarm, Option<Alarm>) {
-        let (logs, of_logs) = Task::new(hub, bus, Logs(store));
+        let (logs, of_logs) = Task::new(hub, bus, Logs(store.clone()));
+        let verify = Verify { hub: hub.clone(), store, words, alarm: of_logs.clone() };
         let shared = shared.map(|log| Task::new(hub, bus, Shared(log)));
         let (shared, of_shared) = shared.unzip();
-        (Self { logs, shared }, of_logs, of_shared)
+        (Self { logs, shared, verify }, of_logs, of_shared)
     }
 
     /// Repairs until `stop`; `begin_again` is called when somebody's position counts no more.
     pub async fn run(self, stop: CancellationToken, begin_again: impl Fn(Over)) {
-        let Self { logs, shared } = self;
+        let Self { logs, shared, verify } = self;
+        let verify = verify.run(stop.clone(), || begin_again(Over::Channels));
         let logs = logs.run(stop.clone(), || begin_again(Over::Logs));
         let shared = async {
             if let Some(shared) = shared {
                 shared.run(stop.clone(), || begin_again(Over::Channels)).await;
             }
         };
-        tokio::join!(logs, shared);
+        tokio::join!(logs, shared, verify);
     }
 }
 
@@ -204,7 +221,7 @@ impl<O: Origin> Task<O> {
                 _ = ticks.tick() => Turn::Tick,
                 awaited = due(&mut self.awaited) => Turn::Fetch(awaited),
                 awaited = due(&mut self.last_hopes) => Turn::LastHope(awaited),
-                Some(channel) = self.missing.recv() => Turn::Missing(channel),
+                Some((channel, upto)) = self.missing.recv() => Turn::Missing(channel, upto),
             };
             match turn {
                 Turn::Compare => {
@@ -221,8 +238,8 @@ impl<O: Origin> Task<O> {
                 }
                 Turn::Fetch(awaited) => self.fetch(awaited).await,
                 Turn::LastHope(awaited) => self.give_up(awaited, &begin_again).await,
-                Turn::Missing(channel) => {
-                    if let Some(upto) = channel.waits_for() {
+                Turn::Missing(channel, upto) => {
+                    if let Some(upto) = upto.or_else(|| channel.waits_for()) {
                         self.await_missing(channel, upto);
                     }
                 }

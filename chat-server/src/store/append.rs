@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::monitor::Need;
 use super::sql::Database;
-use super::{Access, Appended, Conflict, Draft, Error, Missing, Outcome, Store};
+use super::{Access, Appended, Conflict, Draft, Error, Missing, Outcome, Query, Store};
 use crate::room::{Denied, LogId, MessageId, Role};
 
 /// The channel of a person's feed begins with it.
@@ -108,6 +108,7 @@ impl Store {
         // The part to do next is the last one.
         let mut parts = Vec::from([Range { start: 0, end: drafts.len() }]);
         while let Some(part) = parts.pop() {
+            self.count(Query::Append);
             let tried = self.try_together(&mut writer, &drafts[part.clone()]);
             let tried = timeout_at(deadline, tried).await;
             let too_late = |_elapsed| Err(Failed::ForGood(Error::late()));

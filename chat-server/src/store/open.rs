@@ -16,13 +16,14 @@ use sqlx::postgres::PgConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection as _, Executor as _};
 
-use super::heads::Asked;
 pub(super) use problem::words;
 pub use problem::{OpenError, Problem};
 pub use target::Target;
 
+use super::asked::Asked;
 use super::migrate::{self, FileLock};
 use super::monitor::probe::try_to_write;
+use super::queries::Counted;
 use super::sql::Database;
 use super::{Monitor, Store};
 
@@ -140,8 +141,15 @@ impl Store {
             opened.map_err(|problem| settings.target.problem(problem))?;
         tracing::info!(store = %settings.target, migrated, "the store is open");
         let monitor = Arc::new(Monitor::new(settings.timeout));
-        let (timeout, asked) = (settings.timeout, Asked::default());
-        Ok(Arc::new(Self { database, monitor, secret, timeout, asked }))
+        Ok(Arc::new(Self {
+            database,
+            monitor,
+            secret,
+            timeout: settings.timeout,
+            heads_asked: Asked::default(),
+            standings_asked: Asked::default(),
+            counted: Counted::default(),
+        }))
     }
 }
 

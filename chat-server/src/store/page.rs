@@ -10,7 +10,7 @@ use sqlx::sqlite::SqlitePool;
 
 use super::monitor::Need;
 use super::sql::{Database, args};
-use super::{Error, Event, Store};
+use super::{Error, Event, Query, Store};
 use crate::protocol::Json;
 use crate::room::LogId;
 
@@ -63,6 +63,7 @@ impl Store {
     /// # Errors
     /// When the store cannot be asked.
     pub async fn page(&self, log: LogId, range: Range, limit: usize) -> Result<Vec<Event>, Error> {
+        self.count(Query::Page);
         let events = async {
             match &self.database {
                 Database::Postgres(pool) => postgres(&pool.get(), log, range, limit).await,

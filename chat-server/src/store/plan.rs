@@ -11,17 +11,18 @@ use uuid::Uuid;
 use super::append::sqlite as append;
 use super::monitor::Need;
 use super::sql::Database;
-use super::{Error, Store, heads, page};
+use super::{Error, Store, heads, page, standings};
 use crate::room::LogId;
 
 /// The statements over a log by what they do.
 const POSTGRES: [(&str, &str); 2] =
     [("page after", page::POSTGRES_AFTER), ("page before", page::POSTGRES_BEFORE)];
 
-const SQLITE: [(&str, &str); 7] = [
+const SQLITE: [(&str, &str); 8] = [
     ("page after", page::SQLITE_AFTER),
     ("page before", page::SQLITE_BEFORE),
     ("heads", heads::SQLITE),
+    ("standings", standings::SQLITE),
     ("append: feeds", append::FEEDS),
     ("append: exceptions", append::EXCEPTIONS),
     ("append: heads", append::HEADS),

@@ -98,15 +98,6 @@ const PUBLIC: &str = select!(
 );
 
 impl Store {
-    /// A room and what a person is in it.
-    ///
-    /// # Errors
-    /// [`Missing::Room`], or when the store cannot be asked.
-    pub async fn standing(&self, room: RoomId, user: &str) -> Result<Standing, Error> {
-        let row = self.read_one(STANDING, args![room.uuid(), user]).await?;
-        standing(room, &row.ok_or(Error::Missing(Missing::Room))?)
-    }
-
     /// All there is to say about a room to one person, whether they may see it or not.
     ///
     /// # Errors
@@ -146,7 +137,7 @@ impl Tx {
         view(&row.ok_or(Error::Missing(Missing::Room))?)
     }
 
-    /// The same within a transaction; after [`Tx::lock`] it stays true.
+    /// What a person is in a room; after [`Tx::lock`] it stays true.
     pub(super) async fn standing(&mut self, room: RoomId, user: &str) -> Result<Standing, Error> {
         let row = self.row(STANDING, args![room.uuid(), user]).await?;
         standing(room, &row.ok_or(Error::Missing(Missing::Room))?)
@@ -167,7 +158,7 @@ fn view(row: &Row) -> Result<View, Error> {
     })
 }
 
-fn standing(id: RoomId, row: &Row) -> Result<Standing, Error> {
+pub(super) fn standing(id: RoomId, row: &Row) -> Result<Standing, Error> {
     let kind: i16 = row.get(0)?;
     let kind = Kind::of(kind).ok_or_else(|| Error::Broken(format!("room kind {kind}")))?;
     let archived_at: Option<i64> = row.get(1)?;

@@ -12,7 +12,7 @@ use sqlx::{Decode, Postgres, Row as _, Sqlite, Transaction, Type};
 use uuid::Uuid;
 
 use super::monitor::Need;
-use super::{Error, Monitor, Store};
+use super::{Error, Monitor, Query, Store};
 use crate::room::LogId;
 
 /// The two databases.
@@ -140,6 +140,7 @@ impl Store {
                 }
             }
         };
+        self.count(Query::Change);
         let inner = self.monitor.guard(Need::Write, begin).await?;
         Ok(Tx { inner, monitor: self.monitor.clone(), need: Need::Write })
     }
@@ -157,6 +158,7 @@ impl Store {
                 Database::Sqlite { readers, .. } => readers.begin().await.map(Inner::Sqlite),
             }
         };
+        self.count(Query::Other);
         let inner = self.monitor.guard(Need::Read, begin).await?;
         let mut tx = Tx { inner, monitor: self.monitor.clone(), need: Need::Read };
         if matches!(tx.inner, Inner::Postgres(_)) {
@@ -171,6 +173,17 @@ impl Store {
         sql: &'static str,
         args: Vec<Value>,
     ) -> Result<Vec<Row>, Error> {
+        self.read_as(Query::Other, sql, args).await
+    }
+
+    /// The same, counted as what it is for.
+    pub(super) async fn read_as(
+        &self,
+        query: Query,
+        sql: &'static str,
+        args: Vec<Value>,
+    ) -> Result<Vec<Row>, Error> {
+        self.count(query);
         let rows = async {
             match &self.database {
                 Database::Postgres(pool) => {

@@ -2,7 +2,7 @@
 
 use chat_server::protocol::Json;
 use chat_server::room::{Kind, LogId, RoomId};
-use chat_server::store::{Draft, Event, Head, Range};
+use chat_server::store::{Draft, Event, Head, Query, Range};
 
 use crate::harness::on_both_stores;
 use crate::harness::vault::{Vault, draft};
@@ -80,8 +80,8 @@ on_both_stores! {
         let head = |offset| Head { offset, ..Head::default() };
         let trimmed = Head { offset: 3, trimmed: 2, revision: 7 };
         let expected = [trimmed, head(0), head(0), head(2), trimmed];
-        assert_eq!(vault.store.heads(&logs).await.unwrap(), expected);
-        assert_eq!(vault.store.heads(&[]).await.unwrap(), []);
+        assert_eq!(vault.store.heads(Query::Head, &logs).await.unwrap(), expected);
+        assert_eq!(vault.store.heads(Query::Head, &[]).await.unwrap(), []);
         assert_eq!(vault.store.head(rooms[3]).await.unwrap(), trimmed);
         assert_eq!(vault.store.head(unknown).await.unwrap(), head(0));
     }
@@ -91,7 +91,7 @@ on_both_stores! {
         vault.store.append(&[draft(room, "ana", None)]).await.unwrap();
         let mut logs: Vec<LogId> = (0..2500).map(|_| RoomId::new().log()).collect();
         logs.push(room.log());
-        let heads = vault.store.heads(&logs).await.unwrap();
+        let heads = vault.store.heads(Query::Head, &logs).await.unwrap();
         assert_eq!(heads.iter().filter(|head| head.offset == 1).count(), 1);
         assert_eq!(heads.last().unwrap().offset, 1);
     }

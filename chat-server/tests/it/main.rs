@@ -47,6 +47,7 @@ mod protocol_page;
 mod reactions;
 mod read_marks;
 mod retention;
+mod returning;
 mod room_flow;
 mod room_lists;
 mod room_names;

@@ -73,7 +73,7 @@ async fn agree(store: &Store, room: RoomId) {
     let log = events(store, room.log()).await;
     let people = replay(&log);
     for user in PEOPLE {
-        let standing = store.standing(room, user).await.unwrap().membership;
+        let standing = store.standing(room, &user.into()).await.unwrap().membership;
         assert_eq!(standing, people.get(user).copied().unwrap_or_default(), "{user}");
         let own = log.iter().filter(|event| event["user"] == *user).cloned();
         let told = own.map(|mut event| {

@@ -12,7 +12,6 @@ use tokio::time::Instant;
 use super::super::order::{Arrival, Turn};
 use super::{Channel, State};
 use crate::protocol::Position;
-use crate::room::happening::Heard;
 use crate::room::{LogId, RoomId};
 use crate::store::Amend;
 
@@ -103,6 +102,7 @@ impl Channel {
     pub fn revise(&self, revision: u64) {
         if self.revision.swap(revision, Ordering::Relaxed) != revision {
             self.forget();
+            self.unseat(&mut self.state.lock());
         }
     }
 
@@ -114,19 +114,28 @@ impl Channel {
             return Delivery::OtherLife;
         }
         let stuck = state.order.waits_for().is_some();
+        let changes_people = self.heard(&arrival.publication).is_some();
         match state.order.arrive(arrival) {
             Turn::Now(arrival) => {
                 self.pass(&mut state, arrival, accepted);
                 self.send_waiting(&mut state);
             }
-            Turn::Waits if !stuck && state.order.is_based() => return Delivery::Gap,
+            Turn::Waits => {
+                if changes_people {
+                    // Until its turn comes, what is known is not what is.
+                    self.unseat(&mut state);
+                }
+                if !stuck && state.order.is_based() {
+                    return Delivery::Gap;
+                }
+            }
             Turn::Known(Arrival { publication, .. })
                 if self.source == Source::Shared && state.history.contradicts(&publication) =>
             {
                 self.doubted.store(true, Ordering::Release);
                 return Delivery::OtherLife;
             }
-            Turn::Waits | Turn::Known(_) => {}
+            Turn::Known(_) => {}
         }
         Delivery::Done
     }
@@ -151,11 +160,12 @@ impl Channel {
     /// Forgets what is kept: its source has it, perhaps in other words.
     pub fn forget(&self) {
         let mut state = self.state.lock();
+        state.changed += 1;
         state.history.clear();
         self.kept.count(&mut state);
     }
 
-    fn send_waiting(&self, state: &mut State) {
+    pub(super) fn send_waiting(&self, state: &mut State) {
         while let Some(arrival) = state.order.next() {
             self.pass(state, arrival, None);
         }
@@ -163,11 +173,11 @@ impl Channel {
 
     fn pass(&self, state: &mut State, arrival: Arrival, accepted: Option<Instant>) {
         let Arrival { mut publication, amends, .. } = arrival;
-        if let Some(room) = self.room()
-            && let Some(heard) = Heard::parse(&publication.data)
-        {
+        if let Some((room, heard)) = self.heard(&publication) {
+            state.seats.hear(publication.offset, &heard);
             self.kept.changes.note(room, &heard);
         }
+        state.changed += u64::from(!amends.is_empty());
         for Amend { offset, data } in &amends {
             state.history.amend(*offset, data);
         }

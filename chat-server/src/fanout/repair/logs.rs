@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::{Fetched, Found, Origin, PAGE};
 use crate::channel::{Arrival, Channel, Hub};
 use crate::protocol::Position;
-use crate::store::{self, Range, State, Store};
+use crate::store::{self, Query, Range, State, Store};
 
 /// Heads asked for at once.
-const HEADS_MAX: usize = 1000;
+const HEADS_MAX: usize = 4096;
 
 /// The store.
 #[derive(Debug)]
@@ -22,17 +24,21 @@ impl Origin for Logs {
     }
 
     async fn compare(&self, hub: &Hub) -> Result<Found, store::Error> {
+        let began = Instant::now();
         let over = Found { is_over: true, ..Found::default() };
         if hub.begin_log_epoch(&self.0.epoch().await?.into()) {
             tracing::warn!("the offsets of all logs have a new life");
             return Ok(over);
         }
         let mut found = Found::default();
-        for channels in hub.logs().chunks(HEADS_MAX) {
+        let mut channels = hub.logs();
+        // A reader's word says nothing about the store.
+        channels.retain(|channel| !channel.is_on_word());
+        for channels in channels.chunks(HEADS_MAX) {
             // Before the store is asked: what it says is not older than this.
             let tops: Vec<Position> = channels.iter().map(|channel| channel.top()).collect();
             let logs: Vec<_> = channels.iter().filter_map(|channel| channel.log()).collect();
-            let heads = self.0.heads(&logs).await?;
+            let heads = self.0.heads(Query::Compare, &logs).await?;
             for ((channel, top), head) in channels.iter().zip(tops).zip(heads) {
                 channel.revise(head.revision);
                 if head.offset < top.offset {
@@ -49,6 +55,7 @@ impl Origin for Logs {
                 }
             }
         }
+        hub.compared(began);
         Ok(found)
     }
 
