@@ -9,6 +9,7 @@ pub mod config;
 pub mod delivery;
 pub mod ops;
 pub mod postgres;
+pub mod pressure;
 pub mod rate_limit;
 pub mod redis;
 pub mod runtime;

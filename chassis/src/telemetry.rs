@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Reader, Section};
 use crate::runtime::Machine;
 
-pub use process::{Figures, resident_bytes};
+pub use process::{Figures, cpu_seconds, resident_bytes};
 
 /// Between two collections of histogram samples: they are kept one by one until then, 16 bytes
 /// each, so a second at a million samples is 16 MB.

@@ -18,6 +18,7 @@ use axum::response::Response;
 use axum::routing::{any, get, post};
 use chassis::accept::{Admitted, Hangup, Peer};
 use chassis::delivery::Wire;
+use chassis::pressure::{Memory, Pressure};
 use chassis::shutdown::Shutdown;
 use http::header;
 use http::uri::Authority;
@@ -25,6 +26,7 @@ use tracing::Instrument;
 
 use crate::command::Services;
 use crate::config::Cors;
+use crate::metrics::Refused;
 use crate::nodes::ClientRate;
 use crate::outbound::Format;
 use crate::session::registry::{Directive, Handle};
@@ -39,6 +41,8 @@ pub struct Doors {
     pub shutdown: Shutdown,
     /// Requests of each client; `None` behind a proxy, whose address all of them have.
     pub requests: Option<Arc<ClientRate>>,
+    /// How near the process is to its limits.
+    pub pressure: Arc<Pressure>,
     /// Which web pages may call.
     pub cors: Arc<Cors>,
 }
@@ -70,17 +74,13 @@ async fn admit(State(doors): State<Doors>, request: Request<Body>, next: Next) -
     };
     // Commands of clients that are in are taken to the end; only opening is refused.
     let opens = request.uri().path() != "/emulation";
-    if opens && doors.shutdown.is_draining() {
-        return refusal::draining();
-    }
-    if opens && (peer.admitted == Admitted::Spare || doors.is_full()) {
-        return refusal::full(doors.services.limits.connections_max);
-    }
-    if !is_welcome(&doors.cors, &request) {
-        return refusal::origin();
-    }
-    if opens && let Err(refused) = doors.count_request(&peer).await {
-        return *refused;
+    let refused = match doors.refusal(&request, opens.then_some(peer)) {
+        None if opens => doors.count_request(&peer).await.err().map(|it| (Refused::Rate, *it)),
+        refused => refused,
+    };
+    if let Some((reason, response)) = refused {
+        doors.services.metrics.series.refused.of(reason).increment(1);
+        return response;
     }
     next.run(request).await
 }
@@ -98,6 +98,29 @@ fn is_welcome(cors: &Cors, request: &Request<Body>) -> bool {
 }
 
 impl Doors {
+    /// Why a request is turned away as things stand; `opening` is who wants to come in. What costs
+    /// least to find out is looked at first.
+    fn refusal(
+        &self,
+        request: &Request<Body>,
+        opening: Option<Peer>,
+    ) -> Option<(Refused, Response)> {
+        if let Some(peer) = opening {
+            if self.shutdown.is_draining() {
+                return Some((Refused::Draining, refusal::draining()));
+            }
+            // Before slots: with memory at its end, nobody has one.
+            if self.pressure.memory() > Memory::Enough {
+                return Some((Refused::Memory, refusal::memory()));
+            }
+            if peer.admitted == Admitted::Spare || self.is_full() {
+                let full = refusal::full(self.services.limits.connections_max);
+                return Some((Refused::Connections, full));
+            }
+        }
+        (!is_welcome(&self.cors, request)).then(|| (Refused::Origin, refusal::origin()))
+    }
+
     /// One more request of a client. Commands of a session have limits of their own: only what
     /// opens or reaches none is counted.
     async fn count_request(&self, peer: &Peer) -> Result<(), Box<Response>> {

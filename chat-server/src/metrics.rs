@@ -31,6 +31,7 @@ const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Bounds of this server's histograms.
 pub const BUCKETS: &[Buckets] = &[
+    chassis::pressure::BUCKETS,
     Buckets { metric: "chat_message_delivery_seconds", bounds: SECONDS },
     Buckets { metric: "chat_commit_seconds", bounds: SECONDS },
     // Up to the most there can be in one transaction.
@@ -69,6 +70,22 @@ metric_label! {
         Lag = "lag",
         /// A backlog dropped with its connection, 3008.
         Closed = "closed",
+    }
+}
+
+metric_label! {
+    /// Why a connection was not opened.
+    pub enum Refused: "reason" {
+        /// Memory is short.
+        Memory = "memory",
+        /// Every connection is taken.
+        Connections = "connections",
+        /// The server is going away.
+        Draining = "draining",
+        /// Too many requests of one client.
+        Rate = "rate",
+        /// A web page that may not call.
+        Origin = "origin",
     }
 }
 
@@ -162,6 +179,8 @@ metric_set! {
         bus_lost: Counter = "bus_lost_messages_total",
         /// Messages on the topics of the bus that no node has said.
         bus_malformed: Counter = "bus_malformed_messages_total",
+        /// Connections that were not opened, by reason.
+        refused: Family<Refused, Counter> = "chat_refused_connections_total",
         /// Connections ended by the server, by close code, and by the client.
         disconnects: Family<Ending, Counter> = "chat_disconnects_total",
     }

@@ -19,6 +19,7 @@ use std::time::Duration;
 use chassis::accept::{self, Admission, Listener, ServerConfig};
 use chassis::auth::{self, Verifier};
 use chassis::delivery::{self, Delivery};
+use chassis::pressure::Pressure;
 use chassis::rate_limit::{Keyed, Quota};
 use chassis::shutdown::Shutdown;
 use chassis::{redis, telemetry, tls};
@@ -74,6 +75,7 @@ pub struct Server {
     bus_tasks: Option<bus::Tasks>,
     heart: Option<Heart>,
     admission: Arc<Admission>,
+    pressure: Arc<Pressure>,
     ports: Ports,
     tls: Option<tls::Acceptor>,
     shutdown: Shutdown,
@@ -136,6 +138,7 @@ impl Server {
         let limits = &config.limits;
         let delivery = Delivery::start(sizes(limits), &observer, &background);
         let admission = admission(limits);
+        let pressure = Pressure::new(&telemetry, limits.memory_limit_bytes);
         let share = limits.memory_limit_bytes / HISTORY_SHARE;
         let history_bytes_max = usize::try_from(share).unwrap_or(usize::MAX);
         let node = uuid::Uuid::new_v4();
@@ -181,6 +184,7 @@ impl Server {
             bus_tasks,
             heart,
             admission,
+            pressure,
             ports,
             tls,
             shutdown,
@@ -278,7 +282,10 @@ impl Server {
     }
 
     fn start_background(&self, over: &CancellationToken) {
-        let Self { services, telemetry, background, .. } = self;
+        let Self { services, telemetry, background, admission, .. } = self;
+        let (pressure, admission) = (self.pressure.clone(), admission.clone());
+        let short = move |memory| admission.follow(memory);
+        background.spawn(pressure.run(over.clone(), short));
         background.spawn(services.hub.clone().sweep(over.clone()));
         background.spawn(telemetry.clone().run(over.clone()));
         let (metrics, until) = (services.metrics.clone(), over.clone());

@@ -160,7 +160,8 @@ impl Session {
             {
                 return Poll::Ready(Event::Due(due));
             }
-            if self.incoming.poll_read(cx, &self.member).is_pending() {
+            let delivery = self.services.hub.delivery();
+            if self.incoming.poll_read(cx, &self.member, delivery).is_pending() {
                 if let Poll::Ready(due) = self.deadlines.poll_due(cx) {
                     return Poll::Ready(Event::Due(due));
                 }

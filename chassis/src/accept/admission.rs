@@ -5,12 +5,13 @@
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::pressure::Memory;
 use crate::rate_limit::{Keyed, Quota};
 
 /// The limits on connections; zero turns a per-address limit off.
@@ -42,6 +43,8 @@ pub struct Admission {
     addresses: Mutex<HashMap<IpAddr, u32>>,
     rate: Option<Keyed<IpAddr>>,
     refused: AtomicU64,
+    /// Memory is so short that nothing more is begun than spare slots allow.
+    is_short: AtomicBool,
 }
 
 /// The slots of one connection.
@@ -71,6 +74,7 @@ impl Admission {
             addresses: Mutex::new(HashMap::new()),
             rate,
             refused: AtomicU64::new(0),
+            is_short: AtomicBool::new(false),
         })
     }
 
@@ -90,6 +94,13 @@ impl Admission {
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Memory is this short: while it is critical, new connections get spare slots alone. Those
+    /// answer health checks and tell the others to come later, and there are few, so that all
+    /// handshakes together cannot take what is left.
+    pub fn follow(&self, memory: Memory) {
+        self.is_short.store(memory == Memory::Critical, Ordering::Relaxed);
     }
 
     /// A slot for a connection from `address`, or `None` when it must be dropped.
@@ -113,9 +124,13 @@ impl Admission {
             0 => None,
             most => Some(self.share(address, most)?),
         };
-        let (admitted, slot) = match self.slots.clone().try_acquire_owned() {
-            Ok(slot) => (Admitted::Full, slot),
-            Err(_none_left) => (Admitted::Spare, spare.clone().try_acquire_owned().ok()?),
+        let full = match self.is_short.load(Ordering::Relaxed) {
+            true => None,
+            false => self.slots.clone().try_acquire_owned().ok(),
+        };
+        let (admitted, slot) = match full {
+            Some(slot) => (Admitted::Full, slot),
+            None => (Admitted::Spare, spare.clone().try_acquire_owned().ok()?),
         };
         Some(Ticket { admitted, _slot: slot, _share: share })
     }
@@ -165,6 +180,19 @@ mod tests {
         assert!(admission.admit(HOME, &spare).is_none());
         assert_eq!((admission.open(), admission.refused()), (1, 1));
         drop(first);
+        assert_eq!(admission.admit(HOME, &spare).unwrap().admitted, Admitted::Full);
+    }
+
+    #[test]
+    fn with_memory_at_its_end_there_are_spare_slots_alone() {
+        let (admission, spare) = (admission(10, 0), Arc::new(Semaphore::new(1)));
+        admission.follow(Memory::Tight);
+        let _first = admission.admit(HOME, &spare).unwrap();
+        admission.follow(Memory::Critical);
+        assert_eq!(admission.admit(HOME, &spare).unwrap().admitted, Admitted::Spare);
+        let _second = admission.admit(HOME, &spare).unwrap();
+        assert!(admission.admit(HOME, &spare).is_none());
+        admission.follow(Memory::Enough);
         assert_eq!(admission.admit(HOME, &spare).unwrap().admitted, Admitted::Full);
     }
 

@@ -67,14 +67,22 @@ impl Figures {
     /// # Errors
     /// When `/proc/self` is not what Linux documents.
     pub fn read() -> io::Result<Self> {
-        let stat = fs::read_to_string("/proc/self/stat")?;
-        let ticks = cpu_ticks(&stat).ok_or_else(odd)?;
         Ok(Self {
             resident_bytes: resident_bytes()?,
-            cpu_seconds: ticks as f64 / clock_ticks_per_second() as f64,
+            cpu_seconds: cpu_seconds()?,
             open_files: open_files()?,
         })
     }
+}
+
+/// Seconds of CPU time since the start of the process, user and system.
+///
+/// # Errors
+/// When `/proc/self` is not what Linux documents.
+pub fn cpu_seconds() -> io::Result<f64> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    let ticks = cpu_ticks(&stat).ok_or_else(odd)?;
+    Ok(ticks as f64 / clock_ticks_per_second() as f64)
 }
 
 /// The physical memory of the process, in bytes.

@@ -98,6 +98,12 @@ impl Decoder {
         Self { carry, message, fragmented: None, bytes_max, closed: false }
     }
 
+    /// Bytes that are kept of a message that has not arrived whole.
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        self.carry.capacity() + self.message.capacity()
+    }
+
     /// Takes what arrived and calls `each` for every event in it, in order.
     ///
     /// `input` is unmasked in place. After a close frame the rest is ignored.

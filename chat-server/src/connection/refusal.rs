@@ -22,6 +22,13 @@ pub(super) fn full(limit: usize) -> Response {
     response
 }
 
+pub(super) fn memory() -> Response {
+    let mut response = busy("memory", "there is no memory for more connections");
+    // Nor for this one.
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
 pub(super) fn draining() -> Response {
     busy("draining", "the server is going away")
 }

@@ -46,6 +46,7 @@ impl Routes {
             services: services.clone(),
             shutdown: shutdown.clone(),
             requests: (!config.tls_terminated_upstream).then(|| Arc::new(requests)),
+            pressure: server.pressure.clone(),
             cors: Arc::new(config.cors.clone()),
         });
         let doors = doors.layer(cors(&config.cors));
@@ -54,6 +55,7 @@ impl Routes {
             move || Connections { active: admission.open(), max: admission.connections_max() };
         let store = services.store.health(config.store.away_max);
         let health = Health::new(&config.telemetry, shutdown, count).with(store);
+        let health = health.with(server.pressure.memory_check()).with(server.pressure.cpu_check());
         let mut health = health.with(services.bus.health());
         if let Some(heart) = &server.heart {
             health = health.with(heart.health());

@@ -43,6 +43,7 @@ mod orders;
 mod plain_nodes;
 mod presence;
 mod presence_nodes;
+mod pressure;
 mod protocol_page;
 mod reactions;
 mod read_marks;
