@@ -65,7 +65,8 @@ count!(
     MAX_CONNECTIONS_PER_USER,
     1..=100_000,
     Fallback::Value("10"),
-    "Connections per user; anonymous ones are not counted."
+    "Connections per user over all nodes, and on each node while Redis is away; anonymous ones are \
+     not counted."
 );
 count!(
     MAX_CHANNELS_PER_CONNECTION,
@@ -83,7 +84,7 @@ count!(
     MAX_MESSAGE_RATE,
     1..=100_000,
     Fallback::Value("100"),
-    "Publications per second and user; per connection for anonymous ones."
+    "Publications per second and user on each node; per connection for anonymous ones."
 );
 count!(
     COMMAND_RATE,
@@ -95,8 +96,9 @@ count!(
     RATE_LIMIT_PER_MINUTE,
     1..=10_000_000,
     Fallback::Value("1000"),
-    "HTTP requests and connects per minute and client address, a minute's quota as burst. Not \
-     applied when TLS_TERMINATED_UPSTREAM is true: every client then has the proxy's address."
+    "HTTP requests and connects per minute and client address over all nodes, and on each node \
+     while Redis is away; a minute's quota as burst. Not applied when TLS_TERMINATED_UPSTREAM is \
+     true: every client then has the proxy's address."
 );
 count!(
     DELIVERY_SHARDS,
@@ -118,7 +120,8 @@ pub static OUTBOUND_BUDGET: Var = Var::new(
     "OUTBOUND_BUDGET",
     Kind::Amount { unit: Unit::Bytes, min: 1_048_576, max: 1 << 40 },
     Fallback::Derived("10 % of MEMORY_LIMIT_MB"),
-    "What may wait for all connections together; 64 KiB for each of them.",
+    "What may be kept for all connections together, unfinished messages of clients included; \
+     64 KiB for each of them.",
 );
 
 /// What the process may use.
@@ -126,8 +129,8 @@ pub static MEMORY_LIMIT_MB: Var = Var::new(
     "MEMORY_LIMIT_MB",
     Kind::Amount { unit: Unit::Megabytes, min: 64, max: 16_777_216 },
     Fallback::Derived("8192, or all the machine or container has when that is less"),
-    "What the process may use: `memory_usage_percent` is measured against it, and readiness \
-     turns 503 when it is exhausted.",
+    "What the process may use: `memory_usage_percent` is measured against it. From 90 % on new \
+     connections are refused and readiness is 503, until it is below 85 % again.",
 );
 
 /// The variables of this file.

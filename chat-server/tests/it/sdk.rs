@@ -89,8 +89,20 @@ async fn python_client_while_the_store_does_not_answer() {
     run_on(Stage::start_with_outages().await, program).await;
 }
 
+/// Everything but the presence of others, which those on another node know a moment later.
 fn behind_a_balancer(transport: &str, format: &str) -> Program {
-    Program::node(transport, format).themes(&["tokens", "batches", "loops"])
+    Program::node(transport, format).themes(&[
+        "connect",
+        "channels",
+        "history",
+        "recovery",
+        "tokens",
+        "closing",
+        "server_side",
+        "batches",
+        "loops",
+        "rooms",
+    ])
 }
 
 async fn run(program: Program) {
