@@ -284,7 +284,10 @@ impl<O: Origin> Task<O> {
                 let due = Instant::now() + LAST_PATIENCE;
                 self.last_hopes.push_back(Awaited { due, ..awaited });
             }
-            Err(error) => report(&error),
+            Err(error) => {
+                self.is_unsure = true;
+                report(&error);
+            }
         }
     }
 

@@ -5,11 +5,13 @@ mod faults;
 mod foreign;
 
 use std::io::Write;
+use std::time::Duration;
 
 use chassis::testing::redis_url;
 use chat_server::protocol::Json;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::harness::{Backend, Client, Stage, on_both_stores};
@@ -292,6 +294,22 @@ on_both_stores! {
         let heard = hears(&mut phone, 200).await;
         assert_eq!(heard.iter().map(|(offset, _)| *offset).collect::<Vec<_>>(), offsets);
         assert_eq!(hears(&mut desk, 200).await, heard);
+    }
+
+    async fn a_gap_in_a_feed_is_read_from_the_store(backend: Backend) {
+        let first = Stage::node(backend, &[]).await;
+        let second = first.twin().await;
+        // Writes the same feed and tells nobody.
+        let mute = first.twin_with(|config| config.nodes = None).await;
+        let mut phone = second.connect("ann").await;
+        let began = Instant::now();
+        for stage in [&first, &mute, &first, &mute, &mute, &first] {
+            say(stage, "user:ann", "something").await;
+        }
+        let heard = hears(&mut phone, 6).await;
+        assert_eq!(heard.iter().map(|(offset, _)| *offset).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
+        // Long before positions are compared.
+        assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
     }
 
     async fn who_types_and_who_has_read_is_seen_on_every_node(backend: Backend) {

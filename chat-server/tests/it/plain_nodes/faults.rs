@@ -3,9 +3,11 @@
 use std::cell::Cell;
 use std::time::Duration;
 
+use chassis::redis::Location;
 use chassis::redis::commands::{self, FromRedisValue};
-use chassis::testing::Redis;
+use chassis::testing::{FaultProxy, Redis};
 use chat_server::protocol::Json;
+use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -169,6 +171,44 @@ async fn what_the_bus_loses_is_read_from_redis() {
     lose_one(&redis).await;
     for client in [&mut ann, &mut bob] {
         assert_eq!(hears(client, 1).await, [(4, json!("next"))]);
+    }
+}
+
+#[tokio::test]
+async fn what_a_broken_connection_loses_is_read_again_in_plain_channels_and_feeds() {
+    let redis = Redis::start().await;
+    let proxy = FaultProxy::start(redis.address()).await;
+    let Pair { first, _channels, .. } = pair_on(&redis).await;
+    let url = SecretString::from(redis.url_at(proxy.address()));
+    let second = first.twin_with(|config| {
+        let nodes = config.nodes.as_mut().unwrap();
+        nodes.redis.location = Location::parse(&url).unwrap();
+    });
+    let second = second.await;
+    let mut bob = second.connect("bob").await;
+    bob.subscribe("on:1").await;
+    for round in 0..3 {
+        proxy.stall();
+        // On their way to the second node, and never there.
+        for number in 1..=20 {
+            assert_eq!(say(&first, "on:1", number).await, round * 20 + number);
+            assert_eq!(say(&first, "user:bob", number).await, round * 20 + number);
+        }
+        proxy.cut();
+        proxy.resume();
+        let wanted: Vec<_> = (1..=20).map(|number| (round * 20 + number, json!(number))).collect();
+        for channel in ["on:1", "user:bob"] {
+            let is_of = |message: &Value| {
+                message["push"]["channel"] == channel && message["push"]["pub"].is_object()
+            };
+            let mut heard = Vec::new();
+            while heard.len() < wanted.len() {
+                let publication = bob.expect(is_of).await["push"]["pub"].clone();
+                let offset = publication["offset"].as_u64().unwrap();
+                heard.push((offset, publication["data"].clone()));
+            }
+            assert_eq!(heard, wanted, "{channel}");
+        }
     }
 }
 
