@@ -28,7 +28,6 @@ pub struct Arrival {
 
 /// What becomes of an arrival.
 #[derive(Debug, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "it is taken apart where it is made")]
 pub(super) enum Turn {
     /// It is the next one.
     Now(Arrival),

@@ -2,8 +2,8 @@
 //!
 //! The client enters on hold, its position is read, and [`Entered`] tells the session what to reply
 //! and where delivery starts: nothing can fall in between. What it missed comes from memory, or
-//! from where the offsets of the channel come from. Who is far behind is not held meanwhile: the session sends the log page
-//! by page until little is left.
+//! from where the offsets of the channel come from. Who is far behind is not held meanwhile: the
+//! session sends the history page by page until little is left.
 
 use std::sync::Arc;
 

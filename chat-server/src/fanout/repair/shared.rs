@@ -12,8 +12,8 @@ use super::{Fetched, Found, Origin, PAGE};
 use crate::channel::{Arrival, Channel, Hub, Since};
 use crate::nodes::log::{Age, Extract, Log, Place, Unavailable};
 
-/// Positions asked for at the same time: half of the questions that there may be.
-const ASKED_AT_ONCE: usize = 16;
+/// Positions asked for at the same time: an eighth of the questions that there may be.
+const ASKED_AT_ONCE: usize = 32;
 
 /// Bytes of a page after which it ends: what a pipeline of the bus may carry.
 const PAGE_BYTES_MAX: usize = 1024 * 1024;
