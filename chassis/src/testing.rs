@@ -12,6 +12,7 @@ mod issuer;
 mod postgres;
 mod redis;
 mod redis_cluster;
+mod redis_sentinel;
 mod schema;
 
 use std::time::Duration;
@@ -25,6 +26,7 @@ pub use self::issuer::{Issuer, jwks};
 pub use self::postgres::Postgres;
 pub use self::redis::{Redis, redis_url};
 pub use self::redis_cluster::RedisCluster;
+pub use self::redis_sentinel::RedisSentinel;
 pub use self::schema::Schema;
 
 /// Longest a test waits for anything: a hundred times what a loaded two-core machine needs.

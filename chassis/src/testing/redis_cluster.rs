@@ -140,7 +140,7 @@ impl RedisCluster {
         (0..MASTERS).rev().find(|&master| part(master) <= slot).expect("the first begins with 0")
     }
 
-    /// Gives the slot of a key, which must be empty, to another master.
+    /// Gives the slot of a key to another master; the keys in it are lost.
     ///
     /// # Panics
     /// When a master does not do it.
@@ -150,7 +150,26 @@ impl RedisCluster {
         // Who gets it first, so that it is never nobody's.
         let others = (0..MASTERS).filter(|&master| master != to);
         for master in std::iter::once(to).chain(others) {
-            let _: String = self.ask(master, &["SETSLOT", &slot, "NODE", &id]).await;
+            deadline(self.hand_over(master, &slot, &id)).await;
+        }
+    }
+
+    /// Tells a server whose a slot is; one that has keys in it does not let go of it.
+    async fn hand_over(&self, server: usize, slot: &str, id: &str) {
+        let mut link = link(self.address(server)).await;
+        loop {
+            let mut keys = cmd("CLUSTER");
+            keys.arg("GETKEYSINSLOT").arg(slot).arg(1000);
+            let keys: Vec<String> = keys.query_async(&mut link).await.unwrap_or_default();
+            if !keys.is_empty() {
+                let gone = cmd("DEL").arg(keys).query_async::<u64>(&mut link).await;
+                gone.expect("keys can be deleted");
+            }
+            let mut tell = cmd("CLUSTER");
+            tell.arg("SETSLOT").arg(slot).arg("NODE").arg(id);
+            if tell.query_async::<String>(&mut link).await.is_ok() {
+                return;
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod outages;
+mod sentinel;
 mod servers;
 mod strangers;
 
