@@ -49,6 +49,7 @@ mod reactions;
 mod read_marks;
 mod retention;
 mod returning;
+mod rolling_restart;
 mod room_flow;
 mod room_lists;
 mod room_names;
