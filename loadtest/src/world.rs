@@ -59,6 +59,17 @@ pub enum Goal {
 pub struct Truth {
     // Changed by a client, read by the judge: a few words each time.
     channels: Mutex<BTreeMap<Name, BTreeSet<Name>>>,
+    // Written twice for each connection, read when one is where it should not be.
+    traces: Mutex<HashMap<Name, Trace>>,
+}
+
+/// A connection that was made.
+#[derive(Debug, Clone)]
+struct Trace {
+    who: Name,
+    node: usize,
+    from: Duration,
+    to: Option<Duration>,
 }
 
 impl World {
@@ -145,6 +156,25 @@ impl Goal {
 }
 
 impl Truth {
+    /// A connection is made.
+    pub fn connect(&self, client: &Name, who: &Name, node: usize, from: Duration) {
+        let trace = Trace { who: who.clone(), node, from, to: None };
+        self.traces.lock().insert(client.clone(), trace);
+    }
+
+    /// Whose connection it is or was, for people.
+    #[must_use]
+    pub fn trace(&self, client: &Name) -> String {
+        match self.traces.lock().get(client) {
+            None => format!("{client}, which is unknown"),
+            Some(Trace { who, node, from, to }) => {
+                let to = to.map_or("now".to_owned(), |to| format!("{:.1} s", to.as_secs_f64()));
+                let from = from.as_secs_f64();
+                format!("{client} of {who}, at node {node} from {from:.1} s to {to}")
+            }
+        }
+    }
+
     /// A connection subscribed.
     pub fn enter(&self, channel: &Name, client: &Name) {
         self.channels.lock().entry(channel.clone()).or_default().insert(client.clone());
@@ -158,7 +188,10 @@ impl Truth {
     }
 
     /// A connection ended.
-    pub fn leave(&self, client: &Name) {
+    pub fn leave(&self, client: &Name, at: Duration) {
+        if let Some(trace) = self.traces.lock().get_mut(client) {
+            trace.to = Some(at);
+        }
         for clients in self.channels.lock().values_mut() {
             clients.remove(client);
         }
@@ -206,7 +239,10 @@ mod tests {
         }
         truth.leave_one(&one, &bob);
         assert_eq!((truth.of(&one).len(), truth.count()), (1, 2));
-        truth.leave(&ann);
+        truth.connect(&ann, &"c1".into(), 2, Duration::from_secs(1));
+        assert_eq!(truth.trace(&ann), "ann of c1, at node 2 from 1.0 s to now");
+        truth.leave(&ann, Duration::from_secs(3));
         assert_eq!((truth.of(&one).len(), truth.count()), (0, 0));
+        assert_eq!(truth.trace(&ann), "ann of c1, at node 2 from 1.0 s to 3.0 s");
     }
 }

@@ -35,9 +35,9 @@ pub struct Fault {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
     /// Connections that are there are not listed: how many, and one of them.
-    Missing { count: usize, one: Name },
+    Missing { count: usize, one: String },
     /// Connections are listed that are not there.
-    Ghosts { count: usize, one: Name },
+    Ghosts { count: usize, one: String },
     /// The counts are others than the truth; each connection here is a user of its own.
     Counts { clients: u64, users: u64, truth: usize },
     /// It did not answer.
@@ -45,17 +45,18 @@ pub enum What {
 }
 
 impl Answer {
-    /// Everything that is wrong with it; empty when it is the truth.
+    /// Everything that is wrong with it, with what is known of a connection that makes it wrong;
+    /// empty when it is the truth.
     #[must_use]
-    pub fn faults(&self) -> Vec<Fault> {
+    pub fn faults(&self, trace: impl Fn(&Name) -> String) -> Vec<Fault> {
         let mut found = Vec::new();
         let mut missing = self.truth.difference(&self.listed);
         if let Some(one) = missing.next() {
-            found.push(What::Missing { count: missing.count() + 1, one: one.clone() });
+            found.push(What::Missing { count: missing.count() + 1, one: trace(one) });
         }
         let mut ghosts = self.listed.difference(&self.truth);
         if let Some(one) = ghosts.next() {
-            found.push(What::Ghosts { count: ghosts.count() + 1, one: one.clone() });
+            found.push(What::Ghosts { count: ghosts.count() + 1, one: trace(one) });
         }
         let (clients, users) = self.counted;
         let truth = self.truth.len();
@@ -101,7 +102,7 @@ mod tests {
     fn report(listed: &[&str], counted: (u64, u64)) -> Vec<String> {
         let (channel, truth) = ("room:r".into(), set(&["a", "b"]));
         let answer = Answer { channel, node: 1, listed: set(listed), counted, truth };
-        answer.faults().iter().map(ToString::to_string).collect()
+        answer.faults(ToString::to_string).iter().map(ToString::to_string).collect()
     }
 
     #[test]

@@ -106,7 +106,7 @@ impl Person {
     /// Ends it: what was not answered is to be said again.
     pub fn hang_up(&mut self) {
         if let Some(client) = self.talk.client.take() {
-            self.world.truth.leave(&client);
+            self.world.truth.leave(&client, self.world.elapsed());
         }
         let asked = std::mem::take(&mut self.talk.asked);
         for (asked, _) in asked.into_values().rev() {
@@ -243,7 +243,10 @@ impl Person {
         let Some(connected) = &reply.connect else {
             return self.odd(None, "connect is answered with something else".to_owned());
         };
-        self.talk.client = Some(connected.client.as_str().into());
+        let client = Name::from(connected.client.as_str());
+        let (who, at) = (&self.record.client, self.world.elapsed());
+        self.world.truth.connect(&client, who, self.talk.node, at);
+        self.talk.client = Some(client);
         self.talk.ping = connected.ping;
         self.record.connections += 1;
         self.world.figures.connected(self.talk.node);

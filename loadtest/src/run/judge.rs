@@ -100,7 +100,7 @@ impl<'a> Judge<'a> {
             let truth = self.world.truth.of(channel);
             let channel = channel.clone();
             let answer = presence::Answer { channel, node, listed, counted, truth };
-            faults.extend(answer.faults());
+            faults.extend(answer.faults(|client| self.world.truth.trace(client)));
         }
         Ok(())
     }
