@@ -11,6 +11,7 @@ use crate::faults::{Happened, Kind as Fault, Schedule};
 use crate::figures::Row;
 use crate::options::Options;
 use crate::run::{Ending, Presence};
+use crate::stage::HISTORY_SIZE;
 use crate::voice::Voice;
 use crate::world::World;
 
@@ -92,6 +93,7 @@ impl Report {
         let mut run = rooms::Run { logs: ending.logs.clone(), ..rooms::Run::default() };
         let mut plain = plain::Run {
             losses: schedule.count(|kind| options.loses(kind)),
+            kept: HISTORY_SIZE as u64,
             ..plain::Run::default()
         };
         for record in records {
