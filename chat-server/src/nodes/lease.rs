@@ -18,9 +18,10 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use chassis::ops::Check;
+use chassis::redis::commands::cmd;
 use chassis::redis::{Error, Script};
 use rand::RngExt;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -73,6 +74,8 @@ pub(super) struct Lease {
     /// When the last beat was sent that was answered.
     beaten: watch::Sender<Option<Instant>>,
     peers: watch::Sender<Arc<Peers>>,
+    /// Somebody has reason to think that the lease is lost.
+    doubted: Notify,
 }
 
 /// The task that beats, not running yet.
@@ -121,6 +124,7 @@ impl Lease {
             registration: watch::Sender::new(registration),
             beaten: watch::Sender::new(None),
             peers: watch::Sender::default(),
+            doubted: Notify::new(),
         }
     }
 }
@@ -154,6 +158,22 @@ impl Nodes {
         if beaten.wait_for(fresh).await.is_err() {
             std::future::pending::<()>().await;
         }
+    }
+
+    /// Makes sure of the lease now, not at the next beat: what was written under an incarnation
+    /// that Redis has forgotten belongs to nobody if this node dies before it knows.
+    ///
+    /// # Errors
+    /// When Redis cannot be asked.
+    pub(super) async fn make_sure(&self, incarnation: Uuid) -> Result<(), Error> {
+        let mut score = cmd("ZSCORE");
+        score.arg(self.key("alive")).arg(incarnation.to_string());
+        let ends: Option<f64> = self.redis().query(&score).await?;
+        if ends.is_none() {
+            self.lease.beaten.send_replace(None);
+            self.lease.doubted.notify_one();
+        }
+        Ok(())
     }
 
     /// Whether an incarnation is alive, as of the last beat: one that came within the last second
@@ -205,6 +225,7 @@ impl Heart {
                 biased;
                 () = stop.cancelled() => return,
                 _ = ticks.tick() => {}
+                () = self.nodes.lease.doubted.notified() => {}
             }
             while let Some(wait) = self.beat().await {
                 tokio::select! {

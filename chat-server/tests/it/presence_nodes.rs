@@ -44,7 +44,8 @@ async fn comes_to(client: &mut Client, channel: &str, users: &[&str]) -> Duratio
         if (clients, people) == wanted && list == users {
             return begun.elapsed();
         }
-        assert!(begun.elapsed() < Duration::from_secs(10), "{clients} {people} {list:?}");
+        let in_time = begun.elapsed() < Duration::from_secs(10);
+        assert!(in_time, "{clients} {people} {list:?} in {channel} in place of {users:?}");
     }
 }
 

@@ -113,6 +113,7 @@ impl Presence {
         drop(written);
         moves.settle();
         result?;
+        table.nodes().make_sure(incarnation).await?;
         self.leave(table, own, &names).await
     }
 
