@@ -66,7 +66,8 @@ pub struct Tally {
     inside: AtomicUsize,
     /// How often somebody came back into all of theirs.
     returned: AtomicUsize,
-    /// Connections that were refused on their way in, which a balancer tries elsewhere.
+    /// Connections that were refused on their way in, which a balancer tries elsewhere, and
+    /// subscriptions that were refused for a moment.
     pub refused: AtomicU64,
     /// Ends of connections by code; `None` is an end without one.
     goodbyes: Mutex<BTreeMap<Option<u16>, u64>>,
@@ -295,7 +296,7 @@ fn report(
 ) -> u64 {
     let returned = tally.returned.load(Ordering::Relaxed) as u64;
     let refused = tally.refused.load(Ordering::Relaxed);
-    println!("{returned} came back in {took:?}, {refused} dialled once more");
+    println!("{returned} came back in {took:?}, {refused} tried once more");
     let mut asked = 0;
     for (kind, count) in after {
         let count = count - before.get(kind).copied().unwrap_or_default();

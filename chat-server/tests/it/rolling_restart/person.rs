@@ -36,16 +36,28 @@ pub struct Person {
     user: String,
     /// Their feed, then their rooms.
     places: Vec<Spot>,
+    /// Places that were refused for a moment: a store on a busy machine may say so.
+    again: Vec<usize>,
 }
 
 pub type Socket = WebSocketStream<TcpStream>;
+
+impl Spot {
+    /// Where to go on.
+    fn position(&self) -> Value {
+        match self.last {
+            Some(last) => json!({ "recover": true, "offset": last, "epoch": self.epoch }),
+            None => json!({}),
+        }
+    }
+}
 
 impl Person {
     pub fn new(number: usize, rooms: Vec<String>) -> Self {
         let user = format!("person-{number}");
         let channels = std::iter::once(format!("user:{user}")).chain(rooms);
         let place = |channel| Spot { channel, epoch: Value::Null, last: None };
-        Self { number, user, places: channels.map(place).collect() }
+        Self { number, user, places: channels.map(place).collect(), again: Vec::new() }
     }
 
     /// Lives until the end, and comes back as often as told to go.
@@ -88,6 +100,14 @@ impl Person {
                         let message: Value = serde_json::from_str(line).unwrap();
                         left = left.saturating_sub(self.heard(&message, returns, deployment));
                     }
+                    for at in std::mem::take(&mut self.again) {
+                        deployment.tally.refused.fetch_add(1, Ordering::Relaxed);
+                        tokio::time::sleep(AGAIN).await;
+                        let command = self.subscribe(at).to_string();
+                        if socket.send(Message::text(command)).await.is_err() {
+                            return None;
+                        }
+                    }
                     if left == 0 && inside.is_none() {
                         inside = Some(deployment.tally.enter(returns));
                     }
@@ -101,20 +121,20 @@ impl Person {
 
     /// Everything in one frame, as SDKs send it.
     fn commands(&self) -> String {
-        let position = |place: &Spot| match place.last {
-            Some(last) => json!({ "recover": true, "offset": last, "epoch": place.epoch }),
-            None => json!({}),
-        };
         let feed = &self.places[0];
-        let subs = json!({ feed.channel.clone(): position(feed) });
+        let subs = json!({ feed.channel.clone(): feed.position() });
         let connect = json!({ "token": token(&self.user), "subs": subs });
         let mut lines = vec![json!({ "id": 1, "connect": connect }).to_string()];
-        for (place, id) in self.places[1..].iter().zip(2..) {
-            let mut subscribe = position(place);
-            subscribe["channel"] = json!(place.channel);
-            lines.push(json!({ "id": id, "subscribe": subscribe }).to_string());
-        }
+        lines.extend((1..self.places.len()).map(|at| self.subscribe(at).to_string()));
         lines.join("\n")
+    }
+
+    /// The command with which a place is entered; its id tells which one.
+    fn subscribe(&self, at: usize) -> Value {
+        let place = &self.places[at];
+        let mut subscribe = place.position();
+        subscribe["channel"] = json!(place.channel);
+        json!({ "id": at + 1, "subscribe": subscribe })
     }
 
     /// How many places were entered by this message.
@@ -134,6 +154,10 @@ impl Person {
             Some(id) => (usize::try_from(id).unwrap() - 1, &message["subscribe"]),
             None => return 0,
         };
+        if at > 0 && message["error"]["temporary"] == true {
+            self.again.push(at);
+            return 0;
+        }
         if !entered.is_object() || returns && entered["recovered"] != true {
             tally.wrong(message);
             return 0;

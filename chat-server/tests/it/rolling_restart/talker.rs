@@ -66,7 +66,9 @@ impl Talker {
     /// Asks until somebody answers: what may be asked twice has a key.
     async fn ask(&mut self, method: &str, body: Value) -> Value {
         loop {
-            if let Some(reply) = self.try_ask(method, &body).await {
+            if let Some(reply) = self.try_ask(method, &body).await
+                && reply["error"]["temporary"] != true
+            {
                 assert!(reply[method].is_object(), "{method} {body}: {reply}");
                 return reply;
             }
