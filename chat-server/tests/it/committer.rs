@@ -136,7 +136,7 @@ on_both_stores! {
 
     async fn a_batch_that_takes_too_long_is_answered_and_may_come_again(vault: Vault) {
         let room = vault.room_of(&["ana"]).await;
-        let timeout = Duration::from_millis(300);
+        let timeout = Duration::from_secs(1);
         let settings = Settings { timeout, ..vault.settings.clone() };
         let node = Node::start(Store::open(&settings).await.unwrap());
         node.insist(&draft(room, "ana", None)).await;

@@ -63,7 +63,8 @@ async fn a_node_whose_clock_is_wrong_says_so_and_the_others_do_not() {
     let skew = metric(&second, "clock_skew_seconds");
     assert!((-60.5..-59.5).contains(&skew), "{skew}");
     let reason = nodes(&second).await[0]["reason"].as_str().unwrap().to_owned();
-    assert!(reason.contains("clock") && reason.contains("-60"), "{reason}");
+    let is_named = [" -59", " -60"].iter().any(|seconds| reason.contains(seconds));
+    assert!(reason.contains("clock") && is_named, "{reason}");
     // Tokens are judged by each node's own clock: a wrong one takes nothing from the others.
     assert!(metric(&first, "clock_skew_seconds").abs() < 0.5);
     assert_eq!(nodes(&first).await, Value::Array(Vec::new()));
