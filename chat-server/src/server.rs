@@ -4,6 +4,7 @@
 //! certificates, the database), then all ports are bound, then tasks start, so a server that starts half does
 //! not exist. [`Server::run`] serves until the shutdown and ends when everyone is told.
 
+mod background;
 mod farewell;
 mod incoming;
 mod meeting;
@@ -26,6 +27,7 @@ use chassis::{redis, telemetry, tls};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use background::{Vital, begin_again};
 pub use farewell::Report;
 use incoming::Incoming;
 use meeting::{Met, heart, meet};
@@ -36,18 +38,16 @@ use watch::Watch;
 
 use crate::channel::{self, Hub, Namespaces};
 use crate::cli::banner::{self, BoundAddrs};
-use crate::command::{self, Authority, ReadMarks, Services, SlowMode, at_least_one, read_marks};
+use crate::command::{Authority, ReadMarks, Services, SlowMode, at_least_one};
 use crate::config::{Config, Limits};
 use crate::control::Control;
 use crate::fanout::bus;
-use crate::fanout::{Fanout, Origins, Over, Repair};
+use crate::fanout::{Fanout, Origins, Repair};
 use crate::metrics::Metrics;
 use crate::nodes::{Heart, Log, Presence, Seats};
-use crate::protocol::DisconnectCode;
-use crate::session::registry::{Directive, Registry};
+use crate::session::registry::Registry;
 use crate::session::remote::Remote;
 use crate::store::{self, Committer, Store};
-use crate::upkeep::{self, Upkeep};
 
 /// Connections to the metrics port: scrapers and people with a profiler.
 const OPERATORS: accept::Limits =
@@ -61,9 +61,6 @@ const COMMIT_GRACE: Duration = Duration::from_secs(3);
 
 /// The part of the memory limit that histories may take: a quarter.
 const HISTORY_SHARE: u64 = 4;
-
-/// Between two counts of the active users.
-const USERS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A server with its ports bound, not serving yet.
 #[derive(Debug)]
@@ -215,7 +212,8 @@ impl Server {
         let (draining, shutdown) = (self.shutdown.draining().clone(), self.shutdown.clone());
         // Measurements and sweeps go on while clients are told, and end after them.
         let over = CancellationToken::new();
-        self.start_background(&over);
+        let vital = Vital::new(&self.background, &self.shutdown);
+        background::start(&self, &vital, &over);
         let routes = Routes::of(&self);
         // Until everyone was told, health answers, commands come in by `/emulation`, and who wants
         // to connect is told 503; then nobody listens any more.
@@ -224,12 +222,12 @@ impl Server {
         let Self { tls, background, .. } = self;
         let sessions = services.registry.clone();
         let begin_again = move |over| begin_again(&sessions, over);
-        background.spawn(repair.run(over.clone(), begin_again));
+        vital.spawn("repair", repair.run(over.clone(), begin_again));
         if let Some(tasks) = bus_tasks {
-            background.spawn(tasks.run(Arc::new(Incoming::new(&services)), over.clone()));
+            vital.spawn("bus", tasks.run(Arc::new(Incoming::new(&services)), over.clone()));
         }
         if let Some(heart) = heart {
-            background.spawn(heart.run(over.clone()));
+            vital.spawn("heart", heart.run(over.clone()));
         }
         let serve = |listener: Listener, router, admission: &Arc<Admission>, stop: &_| {
             let server = accept::Server {
@@ -280,31 +278,6 @@ impl Server {
             }
         }
     }
-
-    fn start_background(&self, over: &CancellationToken) {
-        let Self { services, telemetry, background, admission, .. } = self;
-        let (pressure, admission) = (self.pressure.clone(), admission.clone());
-        let short = move |memory| admission.follow(memory);
-        background.spawn(pressure.run(over.clone(), short));
-        background.spawn(services.hub.clone().sweep(over.clone()));
-        background.spawn(telemetry.clone().run(over.clone()));
-        let (metrics, until) = (services.metrics.clone(), over.clone());
-        background.spawn(async move { metrics.run(until).await });
-        background.spawn(count_users(services.clone(), over.clone()));
-        background.spawn(read_marks::tell(services.clone(), over.clone()));
-        if let Some(seats) = &services.seats {
-            background.spawn(seats.clone().run(over.clone()));
-        }
-        background.spawn(command::follow(services.clone(), over.clone()));
-        let upkeep = Upkeep::new(services.store.clone(), self.config.upkeep, trimmed(services));
-        background.spawn(upkeep.run(over.clone()));
-        background.spawn(services.presence.clone().run(over.clone()));
-        background.spawn(services.store.clone().watch(over.clone()));
-        background.spawn(tell_store_state(services.clone(), over.clone()));
-        if let Some(tls) = &self.tls {
-            background.spawn(tls.clone().watch(over.clone()));
-        }
-    }
 }
 
 /// How many may come in, and how fast.
@@ -328,59 +301,6 @@ fn sizes(limits: &Limits) -> delivery::Config {
 /// What the database is asked becomes a metric.
 fn counting(metrics: Arc<Metrics>) -> store::Count {
     Arc::new(move |query| metrics.series.store_queries.of(query).increment(1))
-}
-
-/// Positions count no more: who has them comes again and learns where they are.
-fn begin_again(sessions: &Registry, over: Over) {
-    let directive = match over {
-        Over::Logs => Directive::Disconnect(DisconnectCode::InsufficientState),
-        Over::Channels => Directive::Revisit,
-    };
-    for session in sessions.all() {
-        // What ends or changes a session always gets into its mailbox.
-        if session.tell(directive.clone()).is_err() {
-            tracing::debug!("a session could not be told");
-        }
-    }
-}
-
-/// What this process keeps of a room in memory goes when its log was trimmed; feeds, whose channel
-/// their log does not tell, are found when heads are compared.
-fn trimmed(services: &Services) -> upkeep::Told {
-    let hub = services.hub.clone();
-    Box::new(move |trimmed| {
-        if let Some(channel) = hub.find_by_text(&format!("room:{}", trimmed.log)) {
-            channel.revise(trimmed.revision);
-        }
-    })
-}
-
-async fn count_users(services: Arc<Services>, over: CancellationToken) {
-    let mut ticks = tokio::time::interval(USERS_INTERVAL);
-    loop {
-        tokio::select! {
-            biased;
-            () = over.cancelled() => return,
-            _ = ticks.tick() => {
-                services.metrics.set_active_users(services.registry.active_users());
-            }
-        }
-    }
-}
-
-/// The state of the store becomes a metric.
-async fn tell_store_state(services: Arc<Services>, over: CancellationToken) {
-    let mut state = services.store.monitor().subscribe();
-    loop {
-        tokio::select! {
-            biased;
-            () = over.cancelled() => return,
-            Ok(()) = state.changed() => {
-                let up = *state.borrow_and_update() == store::State::Up;
-                services.metrics.set_store_up(up);
-            }
-        }
-    }
 }
 
 /// Serves until a signal; what `chat-server` without a subcommand does.
