@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use chassis::delivery::{Delivery, Member};
+use chassis::delivery::Delivery;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
@@ -21,7 +21,6 @@ use super::moves::Moves;
 use super::outlet::OUTLETS;
 use super::{Changes, Channel, ChannelName, Namespaces, Options, Source, epoch};
 use crate::fanout::bus::Bus;
-use crate::outbound::Format;
 
 /// Parts of the registry, each with its own lock: publishers of different channels rarely meet.
 const PARTS: usize = 64;
@@ -195,13 +194,6 @@ impl Hub {
     pub fn all(&self) -> Vec<Arc<Channel>> {
         let parts = self.parts.iter();
         parts.flat_map(|part| part.lock().values().cloned().collect::<Vec<_>>()).collect()
-    }
-
-    /// Takes a client out that was on its way into a channel, however far it came.
-    pub fn abandon(&self, channel: &str, member: &Member, format: Format) {
-        if let Some(channel) = self.find_by_text(channel) {
-            channel.detach(member, format);
-        }
     }
 
     /// The channels with a log that know where it stands: those that somebody listens to, or did a

@@ -61,6 +61,13 @@ pub enum Start {
     CatchUp(u64),
 }
 
+/// A client on its way in, which takes its place back when nobody waits for it any more: the
+/// channel may be known by no name by then.
+struct Arriving<'a> {
+    member: &'a Member,
+    subscription: Option<Subscription>,
+}
+
 /// What a client missed.
 struct Missed {
     publications: Vec<Publication>,
@@ -93,22 +100,18 @@ pub(super) async fn enter(
     let recoverable = keeps && (options.force_recovery || request.recoverable);
     let positioned = keeps && (recoverable || request.positioned);
     let Entering { member, format, info } = client;
-    let mut subscription = channel.reserve(member, format, info.clone(), request.join_leave);
+    let subscription = channel.reserve(member, format, info.clone(), request.join_leave);
+    let mut arriving = Arriving { member, subscription: Some(subscription) };
+    let subscription = arriving.subscription();
     let from = (request.recover && recoverable)
         .then(|| Position { offset: request.offset, epoch: request.epoch.as_str().into() });
     let missed = match channel.source() {
-        Source::Memory => Ok(from_memory(&mut subscription, member, from.as_ref())),
+        Source::Memory => Ok(from_memory(subscription, member, from.as_ref())),
         Source::Log(_) | Source::Shared => {
-            from_elsewhere(services, &mut subscription, member, from.as_ref()).await
+            from_elsewhere(services, subscription, member, from.as_ref()).await
         }
     };
-    let Missed { mut publications, recovered, top, start } = match missed {
-        Ok(missed) => missed,
-        Err(error) => {
-            subscription.end(member);
-            return Err(error.into());
-        }
-    };
+    let Missed { mut publications, recovered, top, start } = missed?;
     let rest = publications.split_off(page_len(&publications));
     let more = !rest.is_empty() || matches!(start, Start::CatchUp(_));
     let offset = match publications.last() {
@@ -125,7 +128,26 @@ pub(super) async fn enter(
         was_recovering: request.recover,
         ..SubscribeResult::default()
     };
+    let subscription = arriving.arrived();
     Ok(Entered { subscription, result, rest, start, expires_at: None })
+}
+
+impl Arriving<'_> {
+    fn subscription(&mut self) -> &mut Subscription {
+        self.subscription.as_mut().expect("it is there until it has arrived")
+    }
+
+    fn arrived(mut self) -> Subscription {
+        self.subscription.take().expect("one arrives once")
+    }
+}
+
+impl Drop for Arriving<'_> {
+    fn drop(&mut self) {
+        if let Some(subscription) = self.subscription.take() {
+            subscription.end(self.member);
+        }
+    }
 }
 
 fn from_memory(
@@ -228,4 +250,58 @@ fn page_len(publications: &[Publication]) -> usize {
     let fitting = publications.iter().take(PAGE_PUBLICATIONS_MAX).take_while(fits).count();
     // One that is larger than a page is a page: the position told is that of the last one.
     fitting.max(publications.len().min(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use chassis::delivery::{Config, Delivered, Delivery, Observer, Shed, Wire};
+    use chassis::testing::deadline;
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+    use crate::channel::{ChannelName, Hub, Namespaces};
+    use crate::config::Environment;
+    use crate::fanout::bus::Bus;
+
+    struct Nobody;
+
+    impl Observer for Nobody {
+        fn delivered(&self, _: Delivered) {}
+        fn caught_up(&self, _: u64) {}
+        fn shed(&self, _: Shed) {}
+        fn failed(&self) {}
+    }
+
+    #[tokio::test]
+    async fn who_stops_waiting_on_the_way_into_a_channel_that_has_ended_is_not_held_there() {
+        let sizes = Config { shards: 1, backlog_bytes_max: 1 << 20, budget_bytes: 1 << 20 };
+        let observer: Arc<dyn Observer> = Arc::new(Nobody);
+        let delivery = Delivery::start(sizes, &observer, &TaskTracker::new());
+        let (wire, _body) = Wire::pipe(1 << 20);
+        let member = delivery.join(wire);
+        let namespaces = Namespaces::load(None, Environment::Development).unwrap();
+        let hub = Hub::new(namespaces, delivery, Bus::Local, 1 << 20);
+        let name = ChannelName::parse("lobby").unwrap();
+        let channel = hub.channel(&name, hub.options(&name).unwrap()).unwrap();
+
+        let format = Format::WebSocketJson;
+        let subscription = channel.reserve(&member, format, Arc::default(), false);
+        let mut arriving = Arriving { member: &member, subscription: Some(subscription) };
+        arriving.subscription().attach(&member);
+        hub.end(&channel);
+        let channel = {
+            let ended = Arc::downgrade(&channel);
+            drop(channel);
+            ended
+        };
+        assert!(channel.upgrade().is_some(), "it is on hold there");
+        drop(arriving);
+        deadline(async {
+            // Delivery holds what it delivers for.
+            while channel.upgrade().is_some() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
 }

@@ -165,12 +165,7 @@ impl Session {
             Request::Subscribe(request) => {
                 let (member, format) = (&self.member, self.format);
                 let subscribed = command::subscribe(services, caller, member, format, &request);
-                let subscribed = tokio::time::timeout(COMMAND_TIMEOUT, subscribed).await;
-                let entered = subscribed.unwrap_or_else(|_elapsed| {
-                    // It may be on hold already.
-                    services.hub.abandon(&request.channel, member, format);
-                    Err(store::Error::late().into())
-                })?;
+                let entered = in_time(subscribed).await?;
                 batch.reply(&Reply::ok(id, ReplyBody::Subscribe(Box::new(entered.result.clone()))));
                 self.enter(entered, MadeBy::Client, batch).await?;
                 self.expiry_changed();

@@ -40,13 +40,6 @@ impl Channel {
         let (attached, announced, leaving) = (false, false, Leaving::Interrupted);
         Subscription { channel, info, format, shard, join_leave, attached, announced, leaving }
     }
-
-    /// Nothing of this channel is delivered to a client, or held for it.
-    pub(in super::super) fn detach(&self, member: &Member, format: Format) {
-        for audience in [Audience::Everyone, Audience::JoinLeave] {
-            member.detach(self.topic(index(format, audience)));
-        }
-    }
 }
 
 impl Subscription {
