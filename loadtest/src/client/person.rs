@@ -20,7 +20,8 @@ use super::wire::{Published, Push, Refusal, Reply, Subscribed};
 use crate::check::{Name, plain, print, rooms};
 use crate::world::World;
 
-/// Messages of one client that wait for their answer at once: a fault always meets some.
+/// Messages of one client to one kind of channel that wait for their answer at once: a fault always
+/// meets some, and plain channels that have to wait for Redis hold no room up.
 const WINDOW: usize = 4;
 
 /// Before the same is tried again where the server does not say how long to wait.
@@ -43,7 +44,7 @@ pub struct Person {
     by_channel: HashMap<Name, usize>,
     /// The first of its lines that was never said.
     next: usize,
-    /// What was said and not answered, to be said again before anything else.
+    /// What is to be said now: what was not answered first, then what has become due.
     again: VecDeque<usize>,
     talk: Talk,
 }
@@ -59,8 +60,8 @@ struct Talk {
     asked: BTreeMap<u64, (Asked, Instant)>,
     /// Places to subscribe to again, and when.
     outside: Vec<(usize, Instant)>,
-    /// Refused for now: nothing is published before.
-    pause: Instant,
+    /// Refused for now, by place: nothing is published there before.
+    pauses: HashMap<usize, Instant>,
     outbox: Vec<String>,
     /// Seconds between two pings, as the server says.
     ping: u64,
@@ -149,8 +150,7 @@ impl Person {
     pub fn wake(&self, now: Instant) -> Instant {
         let patience = self.talk.asked.values().next().map(|(_, at)| *at + PATIENCE);
         let outside = self.talk.outside.iter().map(|(_, at)| *at).min();
-        let free = self.waiting() < WINDOW && self.talk.client.is_some();
-        let line = free.then(|| self.next_line(now)).flatten();
+        let line = self.talk.client.is_some().then(|| self.next_line(now)).flatten();
         [patience, outside, line].into_iter().flatten().min().unwrap_or(now + PATIENCE)
     }
 
@@ -191,7 +191,8 @@ impl Person {
     /// Whether everything it had to say was acknowledged.
     #[must_use]
     pub fn has_said_everything(&self) -> bool {
-        self.next == self.record.lines.len() && self.again.is_empty() && self.waiting() == 0
+        let waiting = self.waiting(Kind::Room) + self.waiting(Kind::Plain);
+        self.next == self.record.lines.len() && self.again.is_empty() && waiting == 0
     }
 
     /// The server ended the connection for good.
@@ -295,7 +296,8 @@ impl Person {
     fn refused(&mut self, number: usize, error: &Refusal<'_>, now: Instant) {
         self.world.figures.refused(error);
         if error.temporary {
-            self.talk.pause = self.talk.pause.max(now + wait(error));
+            let place = self.record.lines[number].place;
+            self.talk.pauses.insert(place, now + wait(error));
             self.again.push_front(number);
             return;
         }
@@ -344,15 +346,14 @@ impl Person {
 
     /// Says what is due, as much as may wait for an answer.
     fn publish(&mut self, now: Instant) {
-        while self.talk.pause <= now && self.waiting() < WINDOW {
-            let number = match self.again.pop_front() {
-                Some(number) => number,
-                None if self.is_due(now) => {
-                    self.next += 1;
-                    self.next - 1
-                }
-                None => return,
-            };
+        while self.is_due(now) {
+            self.again.push_back(self.next);
+            self.next += 1;
+        }
+        loop {
+            let can_be_said = |number: &usize| self.free_at(*number).is_some_and(|at| at <= now);
+            let Some(at) = self.again.iter().position(can_be_said) else { return };
+            let number = self.again.remove(at).expect("the position was found in it");
             let (key, data) = self.words(number);
             let place = &self.places[self.record.lines[number].place];
             // The data stands in the command byte by byte as its fingerprint is taken.
@@ -384,17 +385,25 @@ impl Person {
 
     /// When there is something to publish.
     fn next_line(&self, now: Instant) -> Option<Instant> {
-        let due = if self.again.is_empty() {
-            self.world.when(self.record.lines.get(self.next)?.due)?
-        } else {
-            now
-        };
-        Some(due.max(self.talk.pause))
+        let next = self.record.lines.get(self.next).and_then(|line| self.world.when(line.due));
+        let again = self.again.iter().filter_map(|&number| self.free_at(number)).min();
+        [next, again].into_iter().flatten().min().map(|at| at.max(now))
     }
 
-    fn waiting(&self) -> usize {
-        let publishes = |(asked, _): &&(Asked, Instant)| matches!(asked, Asked::Publish { .. });
-        self.talk.asked.values().filter(publishes).count()
+    /// From when on a line can be said; `None` when an answer has to come first.
+    fn free_at(&self, number: usize) -> Option<Instant> {
+        let place = self.record.lines[number].place;
+        let has_room = self.waiting(self.places[place].kind) < WINDOW;
+        let pause = self.talk.pauses.get(&place).copied();
+        has_room.then(|| pause.unwrap_or(self.world.started))
+    }
+
+    fn waiting(&self, kind: Kind) -> usize {
+        let is_one = |(asked, _): &&(Asked, Instant)| match asked {
+            Asked::Publish { line, .. } => self.places[self.record.lines[*line].place].kind == kind,
+            Asked::Connect | Asked::Subscribe(_) => false,
+        };
+        self.talk.asked.values().filter(is_one).count()
     }
 
     fn odd(&mut self, channel: Option<Name>, what: String) {
@@ -411,7 +420,7 @@ impl Talk {
             last_id: 0,
             asked: BTreeMap::new(),
             outside: Vec::new(),
-            pause: Instant::now(),
+            pauses: HashMap::new(),
             outbox: Vec::new(),
             ping: 0,
         }

@@ -49,8 +49,9 @@ impl<'a> Judge<'a> {
     pub(super) async fn presence(&self) -> Presence {
         let begun = Instant::now();
         loop {
-            let faults = self.round().await;
+            // As of the beginning of the round that found the truth: asking takes a while itself.
             let took = begun.elapsed();
+            let faults = self.round().await;
             if faults.is_empty() {
                 return Presence { took: Some(took), ..Presence::default() };
             }
