@@ -49,6 +49,8 @@ struct State {
     marks: HashMap<Key, Mark>,
     /// How many times the marks were taken.
     taken: u64,
+    /// What the other nodes knew is not known, of anybody.
+    doubted: bool,
     /// In the order of their ends.
     holds: VecDeque<Hold>,
     crowds: HashMap<Arc<str>, Crowded>,
@@ -129,10 +131,14 @@ impl Moves {
         if !self.shared {
             return;
         }
-        let known = if here { Known::Absent } else { Known::Present };
         let (channel, info) = (channel.clone(), info.clone());
-        let mark = Mark { channel, info, here, known, tell: Tell::Always };
         let mut state = self.state.lock();
+        let known = match here {
+            _ if state.doubted => Known::Unknown,
+            true => Known::Absent,
+            false => Known::Present,
+        };
+        let mark = Mark { channel, info, here, known, tell: Tell::Always };
         match state.marks.entry(mark.key()) {
             Entry::Vacant(place) => drop(place.insert(mark)),
             Entry::Occupied(mut place) => {
@@ -147,6 +153,20 @@ impl Moves {
         }
         drop(state);
         self.marked.notify_one();
+    }
+
+    /// What the other nodes knew is not known from here on, until [`Moves::believe`]:
+    /// everyone who is there is marked once more meanwhile. Who leaves before that and comes back
+    /// after it is there all the same.
+    pub fn doubt(&self) {
+        let mut state = self.state.lock();
+        state.doubted = true;
+        state.marks.values_mut().for_each(|mark| mark.known = Known::Unknown);
+    }
+
+    /// Everyone was marked who was there.
+    pub fn believe(&self) {
+        self.state.lock().doubted = false;
     }
 
     /// Marks somebody who is there once more: what was written is no longer there, perhaps.
@@ -263,5 +283,69 @@ impl Moves {
 impl Mark {
     fn key(&self) -> Key {
         (self.channel.name().clone(), self.info.client.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chassis::delivery::{Config, Delivered, Delivery, Observer, Shed};
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+    use crate::channel::{ChannelName, Hub, Namespaces};
+    use crate::config::Environment;
+    use crate::fanout::bus::Bus;
+
+    struct Nobody;
+
+    impl Observer for Nobody {
+        fn delivered(&self, _: Delivered) {}
+        fn caught_up(&self, _: u64) {}
+        fn shed(&self, _: Shed) {}
+        fn failed(&self) {}
+    }
+
+    fn lobby() -> Arc<Channel> {
+        let sizes = Config { shards: 1, backlog_bytes_max: 1, budget_bytes: 1 };
+        let observer: Arc<dyn Observer> = Arc::new(Nobody);
+        let delivery = Delivery::start(sizes, &observer, &TaskTracker::new());
+        let namespaces = Namespaces::load(None, Environment::Development).unwrap();
+        let hub = Hub::new(namespaces, delivery, Bus::Local, 1 << 20);
+        let name = ChannelName::parse("lobby").unwrap();
+        hub.channel(&name, hub.options(&name).unwrap()).unwrap()
+    }
+
+    fn wishes(moves: &Moves) -> Vec<(bool, Known)> {
+        moves.take().iter().map(|mark| (mark.here, mark.known)).collect()
+    }
+
+    #[tokio::test]
+    async fn who_comes_and_goes_unnoticed_leaves_no_mark() {
+        let (moves, channel, ann) = (Moves::new(true), lobby(), Arc::default());
+        moves.mark(&channel, &ann, true);
+        moves.mark(&channel, &ann, false);
+        assert_eq!(wishes(&moves), []);
+        moves.mark(&channel, &ann, false);
+        moves.mark(&channel, &ann, true);
+        assert_eq!(wishes(&moves), [], "the others know that");
+    }
+
+    #[tokio::test]
+    async fn who_is_away_for_a_moment_while_others_forget_is_told_again() {
+        let (moves, channel, ann) = (Moves::new(true), lobby(), Arc::default());
+        let there = [(true, Known::Unknown)];
+        // Gone before the others are doubted, or meanwhile; nobody who is looked for.
+        for is_before in [true, false] {
+            if is_before {
+                moves.mark(&channel, &ann, false);
+            }
+            moves.doubt();
+            if !is_before {
+                moves.mark(&channel, &ann, false);
+            }
+            moves.believe();
+            moves.mark(&channel, &ann, true);
+            assert_eq!(wishes(&moves), there);
+        }
     }
 }

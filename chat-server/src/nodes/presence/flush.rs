@@ -81,13 +81,17 @@ impl Presence {
             Cause::Expired => Tell::News,
             Cause::Began | Cause::Forgotten => Tell::Never,
         };
+        // Before it is looked who is there: whoever comes after that is marked by coming.
+        let moves = self.hub.moves();
+        moves.doubt();
         let channels = self.hub.all();
         tracing::info!(channels = channels.len(), ?cause, "presence is written again");
         for channel in channels {
             for info in channel.everyone() {
-                self.hub.moves().mark_again(&channel, info, tell);
+                moves.mark_again(&channel, info, tell);
             }
         }
+        moves.believe();
     }
 
     async fn flush_once(&self, table: &Table, own: &mut Own) -> Result<(), Error> {
