@@ -7,20 +7,23 @@
 //! was away. Whatever is read is delivered like any other arrival, in order and once.
 
 mod logs;
+mod misses;
 mod shared;
 mod verify;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub(super) use logs::Logs;
 pub(super) use shared::Shared;
 
+use misses::{Awaited, Misses};
 use verify::Verify;
 
 use super::bus::Bus;
@@ -49,13 +52,20 @@ const TICK: Duration = Duration::from_millis(250);
 /// Channels that wait for something missing; more are found by the comparison of positions.
 const GAPS_MAX: usize = 1024;
 
+/// Channels that are read at the same time: those who missed something in one do not wait for a
+/// long one, and the origin is left to those who ask it for themselves.
+const FETCHED_AT_ONCE: usize = 8;
+
+/// How often it is told that there were more gaps than [`GAPS_MAX`].
+const OVERFLOW_TOLD: Duration = Duration::from_secs(10);
+
 /// Publications read at once.
 const PAGE: usize = 256;
 
 /// Where offsets come from, and what got them can be read.
 pub(super) trait Origin: Send + Sync + 'static {
     /// Why it could not be asked.
-    type Error: std::fmt::Display;
+    type Error: std::fmt::Display + Send;
 
     /// True while it makes sense to ask.
     fn is_up(&self) -> bool;
@@ -64,7 +74,11 @@ pub(super) trait Origin: Send + Sync + 'static {
     async fn compare(&self, hub: &Hub) -> Result<Found, Self::Error>;
 
     /// Delivers what did not come by itself, up to an offset that was given.
-    async fn fetch(&self, channel: &Channel, upto: u64) -> Result<Fetched, Self::Error>;
+    fn fetch(
+        &self,
+        channel: &Channel,
+        upto: u64,
+    ) -> impl Future<Output = Result<Fetched, Self::Error>> + Send;
 }
 
 /// What a comparison found.
@@ -101,6 +115,8 @@ pub enum Over {
 pub(super) struct Alarm {
     gaps: mpsc::Sender<(Arc<Channel>, Option<u64>)>,
     soon: Arc<Notify>,
+    /// When it was told last that there were too many.
+    overflown: Arc<Mutex<Option<Instant>>>,
 }
 
 /// The tasks that repair, not running yet.
@@ -112,14 +128,13 @@ pub struct Repair {
 }
 
 #[derive(Debug)]
-struct Task<O> {
+struct Task<O: Origin> {
     hub: Arc<Hub>,
-    origin: O,
+    origin: Arc<O>,
     missing: mpsc::Receiver<(Arc<Channel>, Option<u64>)>,
-    /// What may still come by itself, in the order of the times when it is fetched.
-    awaited: VecDeque<Awaited>,
-    /// What could not be read and may come by itself all the same.
-    last_hopes: VecDeque<Awaited>,
+    misses: Misses,
+    /// What is being read.
+    fetches: JoinSet<(Awaited, Result<Fetched, O::Error>)>,
     /// Something may have been missed: positions are compared at once.
     soon: Arc<Notify>,
     /// The last comparison did not say everything.
@@ -127,21 +142,12 @@ struct Task<O> {
     bus: Bus,
 }
 
-/// Something that a channel misses.
-#[derive(Debug)]
-struct Awaited {
-    channel: Arc<Channel>,
-    /// It is fetched up to here.
-    upto: u64,
-    due: Instant,
-}
-
 /// What a task does next.
-enum Turn {
+enum Turn<E> {
     Compare,
     Tick,
     Fetch(Awaited),
-    LastHope(Awaited),
+    Fetched(Result<(Awaited, Result<Fetched, E>), JoinError>),
     Missing(Arc<Channel>, Option<u64>),
 }
 
@@ -157,9 +163,19 @@ impl Alarm {
     }
 
     fn miss(&self, channel: Arc<Channel>, upto: Option<u64>) {
-        if self.gaps.try_send((channel, upto)).is_err() {
+        if self.gaps.try_send((channel, upto)).is_err() && self.is_news(Instant::now()) {
             tracing::warn!("many channels miss something: their positions will tell");
         }
+    }
+
+    /// Thousands of gaps come at once: that there are is told now and then.
+    fn is_news(&self, now: Instant) -> bool {
+        let mut told = self.overflown.lock();
+        let is_news = told.is_none_or(|told| now.duration_since(told) >= OVERFLOW_TOLD);
+        if is_news {
+            *told = Some(now);
+        }
+        is_news
     }
 
     /// Something may have been missed: where the channels stand is compared.
@@ -201,11 +217,10 @@ impl<O: Origin> Task<O> {
     fn new(hub: &Arc<Hub>, bus: &Bus, origin: O) -> (Self, Alarm) {
         let (gaps, missing) = mpsc::channel(GAPS_MAX);
         let soon = Arc::new(Notify::new());
-        let (awaited, last_hopes) = (VecDeque::new(), VecDeque::new());
-        let (hub, bus) = (hub.clone(), bus.clone());
-        let alarm = Alarm { gaps, soon: soon.clone() };
-        let is_unsure = false;
-        (Self { hub, origin, missing, awaited, last_hopes, soon, is_unsure, bus }, alarm)
+        let (hub, bus, origin) = (hub.clone(), bus.clone(), Arc::new(origin));
+        let alarm = Alarm { gaps, soon: soon.clone(), overflown: Arc::default() };
+        let (misses, fetches, is_unsure) = (Misses::default(), JoinSet::new(), false);
+        (Self { hub, origin, missing, misses, fetches, soon, is_unsure, bus }, alarm)
     }
 
     async fn run(mut self, stop: CancellationToken, begin_again: impl Fn()) {
@@ -219,8 +234,10 @@ impl<O: Origin> Task<O> {
                 // The comparison first: gaps that never end must not keep it from its turn.
                 () = self.soon.notified() => Turn::Compare,
                 _ = ticks.tick() => Turn::Tick,
-                awaited = due(&mut self.awaited) => Turn::Fetch(awaited),
-                awaited = due(&mut self.last_hopes) => Turn::LastHope(awaited),
+                Some(fetched) = self.fetches.join_next() => Turn::Fetched(fetched),
+                awaited = self.misses.due(), if self.fetches.len() < FETCHED_AT_ONCE => {
+                    Turn::Fetch(awaited)
+                }
                 Some((channel, upto)) = self.missing.recv() => Turn::Missing(channel, upto),
             };
             match turn {
@@ -236,11 +253,15 @@ impl<O: Origin> Task<O> {
                         self.compare(&begin_again).await;
                     }
                 }
-                Turn::Fetch(awaited) => self.fetch(awaited).await,
-                Turn::LastHope(awaited) => self.give_up(awaited, &begin_again).await,
+                Turn::Fetch(awaited) => self.fetch(awaited),
+                Turn::Fetched(Ok((awaited, fetched))) => {
+                    self.fetched(&awaited, fetched, &begin_again);
+                }
+                // None is cancelled before this ends.
+                Turn::Fetched(Err(panicked)) => std::panic::resume_unwind(panicked.into_panic()),
                 Turn::Missing(channel, upto) => {
                     if let Some(upto) = upto.or_else(|| channel.waits_for()) {
-                        self.await_missing(channel, upto);
+                        self.misses.add(channel, upto);
                     }
                 }
             }
@@ -263,7 +284,7 @@ impl<O: Origin> Task<O> {
                 self.is_unsure = is_partial;
                 for (channel, upto) in behind {
                     // It may have got its offset and not be told yet.
-                    self.await_missing(channel, upto);
+                    self.misses.add(channel, upto);
                 }
                 if is_over {
                     begin_again();
@@ -273,47 +294,37 @@ impl<O: Origin> Task<O> {
         }
     }
 
-    fn await_missing(&mut self, channel: Arc<Channel>, upto: u64) {
-        self.awaited.push_back(Awaited { channel, upto, due: Instant::now() + PATIENCE });
+    /// Reads beside the comparison, which does not wait for it.
+    fn fetch(&mut self, awaited: Awaited) {
+        let origin = self.origin.clone();
+        self.fetches.spawn(async move {
+            let fetched = match awaited.channel.is_over() {
+                // Nobody's position in it counts any more.
+                true => Ok(Fetched::All),
+                false => origin.fetch(&awaited.channel, awaited.upto).await,
+            };
+            (awaited, fetched)
+        });
     }
 
-    async fn fetch(&mut self, awaited: Awaited) {
-        match self.origin.fetch(&awaited.channel, awaited.upto).await {
-            Ok(Fetched::All) => {}
-            Ok(Fetched::Lost) => {
-                let due = Instant::now() + LAST_PATIENCE;
-                self.last_hopes.push_back(Awaited { due, ..awaited });
-            }
-            Err(error) => {
-                self.is_unsure = true;
-                report(&error);
-            }
+    fn fetched(
+        &mut self,
+        awaited: &Awaited,
+        fetched: Result<Fetched, O::Error>,
+        begin_again: &impl Fn(),
+    ) {
+        if let Err(error) = &fetched {
+            self.is_unsure = true;
+            report(error);
         }
-    }
-
-    async fn give_up(&mut self, Awaited { channel, upto, .. }: Awaited, begin_again: &impl Fn()) {
-        if channel.is_over() {
-            return;
+        let fetched = fetched.ok();
+        if fetched == Some(Fetched::Lost) && awaited.is_last {
+            tracing::warn!(channel = %awaited.channel.name(), "missed publications are gone");
+            self.hub.end(&awaited.channel);
+            begin_again();
         }
-        match self.origin.fetch(&channel, upto).await {
-            Ok(Fetched::All) => {}
-            Ok(Fetched::Lost) => {
-                tracing::warn!(channel = %channel.name(), "missed publications are gone");
-                self.hub.end(&channel);
-                begin_again();
-            }
-            Err(error) => report(&error),
-        }
+        self.misses.done(awaited, fetched);
     }
-}
-
-/// The first of those that are awaited, when it is due; never, when nothing is.
-async fn due(awaited: &mut VecDeque<Awaited>) -> Awaited {
-    match awaited.front() {
-        Some(first) => tokio::time::sleep_until(first.due).await,
-        None => std::future::pending().await,
-    }
-    awaited.pop_front().expect("the first one was waited for")
 }
 
 fn report(error: &impl std::fmt::Display) {
