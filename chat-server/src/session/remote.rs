@@ -24,7 +24,7 @@ use crate::fanout::bus::{Bus, Message, Outcome, Topic};
 
 /// How long a node may take to answer: together with the wait for the bus well below the four
 /// seconds in which a command is answered.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Questions that are open at once: 2,000 requests a second to a node that says nothing. Each is
 /// less than 100 bytes.
