@@ -4,7 +4,7 @@
 //! ```text
 //! Location   where it is, out of a URL
 //! Masters    which server has which key, asked for when it is not known or seems wrong
-//! Redis      query, invoke: a question goes to the server that has its key
+//! Redis      query, invoke, fetch: a question goes to the server that has its key
 //! Mouth, Ear one server each: what is published there, what is heard there
 //! ```
 //! Nothing is connected before it is used. A question is asked again only where the first server
@@ -50,7 +50,7 @@ pub use masters::Masters;
 pub use mouth::Mouth;
 pub use survey::{Member, Memory, Survey};
 
-use links::Links;
+use links::{Links, Load};
 use question::{Asker, Way};
 
 /// How long a refused question is remembered: nodes ask something every second or two.
@@ -68,6 +68,11 @@ pub struct Config {
 }
 
 /// The connections of this process; clones share them.
+///
+/// Which way a question goes depends on its answer: [`Redis::query`] for a single command, over a
+/// connection that is its own meanwhile; [`Redis::invoke`] for a script with an answer of a few
+/// words, as whatever has to be quick; [`Redis::fetch`] for a script whose answer grows with what
+/// is kept, pages and lists, and for those that have to stay in order with it.
 #[derive(Clone)]
 pub struct Redis {
     shared: Arc<Shared>,
@@ -130,8 +135,8 @@ impl Redis {
         self.within(async { Ok(command.query_async(&mut asker).await?) }).await
     }
 
-    /// Runs a script, on the server that has its first key and over the one connection there for
-    /// scripts: those of one caller are run in their order.
+    /// Runs a script with a short answer, on the server that has its first key and over the one
+    /// connection there for such scripts: those of one caller are run in their order.
     ///
     /// # Errors
     /// What Redis says, or that it says nothing in time.
@@ -139,7 +144,27 @@ impl Redis {
         &self,
         script: &ScriptInvocation<'_>,
     ) -> Result<T, Error> {
-        let mut asker = Asker::new(self, Way::Shared);
+        self.run(script, Load::Light).await
+    }
+
+    /// Runs a script whose answer may be long, as [`Redis::invoke`] does, over another connection:
+    /// its answer holds up only others of its kind.
+    ///
+    /// # Errors
+    /// What Redis says, or that it says nothing in time.
+    pub async fn fetch<T: FromRedisValue>(
+        &self,
+        script: &ScriptInvocation<'_>,
+    ) -> Result<T, Error> {
+        self.run(script, Load::Heavy).await
+    }
+
+    async fn run<T: FromRedisValue>(
+        &self,
+        script: &ScriptInvocation<'_>,
+        load: Load,
+    ) -> Result<T, Error> {
+        let mut asker = Asker::new(self, Way::Shared(load));
         self.within(async { Ok(script.invoke_async(&mut asker).await?) }).await
     }
 

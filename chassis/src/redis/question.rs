@@ -7,6 +7,7 @@ use deadpool_redis::redis::{
 
 use super::Redis;
 use super::failure::{cluster_down, fault, unpooled};
+use super::links::{Link, Load};
 use super::location::Address;
 
 /// Commands whose key comes after a word more.
@@ -34,8 +35,8 @@ pub(super) struct Asker<'a> {
 pub(super) enum Way {
     /// One of the pool, which was tried before.
     Pooled,
-    /// The one that others use too.
-    Shared,
+    /// One that others use too.
+    Shared(Load),
 }
 
 /// A connection for a question.
@@ -43,7 +44,7 @@ enum Connected {
     /// For it alone.
     Pooled(deadpool_redis::Connection),
     /// For others at the same time.
-    Shared(MultiplexedConnection),
+    Shared(Link),
 }
 
 /// Where a server says that a key is.
@@ -73,8 +74,8 @@ impl<'a> Asker<'a> {
 
     async fn connect(&self, server: &Address) -> RedisResult<Connected> {
         let connection = match self.way {
-            Way::Shared => {
-                let link = self.redis.shared.links.to(self.redis, server);
+            Way::Shared(load) => {
+                let link = self.redis.shared.links.to(self.redis, server, load);
                 link.await.map(Connected::Shared)
             }
             Way::Pooled => {
@@ -89,7 +90,7 @@ impl<'a> Asker<'a> {
         let server = self.choose(key(command)).await?;
         let mut connection = self.connect(&server).await?;
         let answer = connection.link().req_packed_command(command).await;
-        let answer = self.judge(&server, answer)?;
+        let answer = self.judge(&server, &connection, answer)?;
         let Some(elsewhere) = elsewhere(&answer, &server) else { return Ok(answer) };
         self.redis.suspect();
         let (server, asks) = match elsewhere {
@@ -101,17 +102,22 @@ impl<'a> Asker<'a> {
             true => asking(connection.link(), command).await,
             false => connection.link().req_packed_command(command).await,
         };
-        let answer = self.judge(&server, answer);
+        let answer = self.judge(&server, &connection, answer);
         self.server = Some(server);
         answer
     }
 
     /// Where a connection broke, the server may be another by now.
-    fn judge<T>(&self, server: &Address, answer: RedisResult<T>) -> RedisResult<T> {
+    fn judge<T>(
+        &self,
+        server: &Address,
+        asked: &Connected,
+        answer: RedisResult<T>,
+    ) -> RedisResult<T> {
         answer.inspect_err(|_broken| {
             self.redis.suspect();
-            if self.way == Way::Shared {
-                self.redis.shared.links.put_away(server);
+            if let Connected::Shared(link) = asked {
+                self.redis.shared.links.put_away(server, link);
             }
         })
     }
@@ -121,7 +127,7 @@ impl Connected {
     fn link(&mut self) -> &mut MultiplexedConnection {
         match self {
             Self::Pooled(connection) => connection,
-            Self::Shared(connection) => connection,
+            Self::Shared(link) => &mut link.connection,
         }
     }
 }
@@ -159,7 +165,7 @@ impl ConnectionLike for Asker<'_> {
             let server = self.choose(pipeline.cmd_iter().find_map(key)).await?;
             let mut connection = self.connect(&server).await?;
             let answers = connection.link().req_packed_commands(pipeline, offset, count).await;
-            self.judge(&server, answers)
+            self.judge(&server, &connection, answers)
         })
     }
 

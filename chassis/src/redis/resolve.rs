@@ -60,6 +60,7 @@ impl Redis {
         *shared.found.lock() = Some(Instant::now());
         shared.is_suspicious.store(false, Ordering::Relaxed);
         shared.pools.lock().retain(|server, _| found.addresses().contains(server));
+        shared.links.keep(&found);
         shared.masters.send_if_modified(|known| {
             let is_new = **known != found;
             if is_new {

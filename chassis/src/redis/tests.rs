@@ -119,6 +119,25 @@ async fn a_url_of_another_topology_is_told_from_one_that_fits() {
 }
 
 #[tokio::test]
+async fn a_short_answer_does_not_wait_behind_a_long_one() {
+    let server = Server::start().await;
+    let location = Location::parse(&server.url().into()).unwrap();
+    let redis = Redis::new(&Config { location, size: 1, timeout: Duration::from_secs(10) });
+    let script = Script::new("return string.rep('x', tonumber(ARGV[1]))");
+    // Connected, and the script is loaded.
+    let (mut short, mut long) = (script.prepare_invoke(), script.prepare_invoke());
+    short.key("a").arg(1);
+    let _: String = redis.invoke(&short).await.unwrap();
+    let _: String = redis.fetch(&short).await.unwrap();
+    long.key("a").arg(64 << 20);
+    tokio::select! {
+        biased;
+        long = redis.fetch::<Vec<u8>>(&long) => panic!("{:?} first", long.map(|long| long.len())),
+        short = redis.invoke::<String>(&short) => assert_eq!(short.unwrap(), "x"),
+    }
+}
+
+#[tokio::test]
 async fn what_a_server_says_of_itself_is_surveyed() {
     let server = Server::with(&["maxmemory 50mb", "maxmemory-policy allkeys-lru"]).await;
     let survey = redis(&server.url()).survey().await.unwrap();

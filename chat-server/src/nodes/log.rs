@@ -197,7 +197,8 @@ impl Log {
         let turn = timeout(TURN_TIMEOUT, self.turns.acquire()).await;
         let _turn = turn.map_err(|_elapsed| unavailable("bus_busy"))?;
         self.refused(server)?;
-        self.nodes.redis().invoke(call).await.map_err(|error| {
+        // Pages and what is written between them, in one order.
+        self.nodes.redis().fetch(call).await.map_err(|error| {
             let fault = error.fault();
             let unavailable = unavailable(reason(fault));
             tracing::debug!(%error, "what the nodes share cannot be reached");

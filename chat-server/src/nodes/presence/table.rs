@@ -150,7 +150,7 @@ impl Table {
         let mut script = LIST.prepare_invoke();
         script.key(&here).key(format!("{here}:users")).arg(most);
         // On the heap: sessions wait for it in the middle of a command.
-        let asked = Box::pin(self.nodes.redis().invoke(&script));
+        let asked = Box::pin(self.nodes.redis().fetch(&script));
         let (num_clients, num_users, entries): (u32, u32, Vec<Vec<u8>>) = asked.await?;
         let infos = entries.iter().filter_map(|entry| info(entry)).collect();
         Ok((PresenceStatsResult { num_clients, num_users }, infos))
