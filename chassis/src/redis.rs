@@ -222,7 +222,11 @@ impl Redis {
         // Any other error is about the question, not about the server.
         if matches!(
             fault,
-            Fault::OutOfMemory | Fault::ReadOnly | Fault::Permission | Fault::Loading
+            Fault::OutOfMemory
+                | Fault::WritesRefused
+                | Fault::ReadOnly
+                | Fault::Permission
+                | Fault::Loading
         ) {
             *self.shared.refused.lock() = Some((fault, Instant::now()));
         }

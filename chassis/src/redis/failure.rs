@@ -24,6 +24,8 @@ pub enum Fault {
     ReadOnly,
     /// It has as much as it may have.
     OutOfMemory,
+    /// It takes no writes: it cannot save them, or has too few replicas.
+    WritesRefused,
     /// It reads what it knew before it was started.
     Loading,
     /// A script of somebody holds it.
@@ -66,6 +68,7 @@ impl Fault {
             Self::TooOld => "too_old",
             Self::ReadOnly => "read_only",
             Self::OutOfMemory => "out_of_memory",
+            Self::WritesRefused => "writes_refused",
             Self::Loading => "loading",
             Self::Busy => "busy",
             Self::ClusterDown => "cluster_down",
@@ -77,7 +80,7 @@ impl Fault {
     }
 
     /// True for what only somebody who changes a setting can cure: a Redis that answers, and is
-    /// not one that can be used. Anything else passes.
+    /// not one that can be used. Anything else passes: a replica may be a master in a moment.
     #[must_use]
     pub const fn is_lasting(self) -> bool {
         matches!(
@@ -85,7 +88,6 @@ impl Fault {
             Self::WrongPassword
                 | Self::Permission
                 | Self::TooOld
-                | Self::ReadOnly
                 | Self::NotRedis
                 | Self::OtherMode
         )
@@ -121,6 +123,7 @@ pub(super) fn fault(error: &RedisError) -> Fault {
         (Some("NOPERM"), _) => Fault::Permission,
         (Some("READONLY" | "MASTERDOWN"), _) => Fault::ReadOnly,
         (Some("OOM"), _) => Fault::OutOfMemory,
+        (Some("MISCONF" | "NOREPLICAS"), _) => Fault::WritesRefused,
         (Some("LOADING"), _) => Fault::Loading,
         (Some("BUSY"), _) => Fault::Busy,
         (Some("CLUSTERDOWN" | "MOVED" | "ASK" | "TRYAGAIN" | "CROSSSLOT"), _) => Fault::ClusterDown,

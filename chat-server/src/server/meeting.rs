@@ -42,8 +42,9 @@ pub(super) async fn meet(
     Ok(Met { nodes: Some(nodes), bus: Bus::Redis(transport), bus_tasks: Some(tasks) })
 }
 
-/// Looks whether the Redis of the nodes can be used. One that is away is found when it comes; one
-/// that answers and is wrong is for whoever starts this to put right.
+/// Looks whether the Redis of the nodes can be used. One that is away, loads, is full or is a
+/// replica for now is found when it is well: running nodes bear that too. One that answers and is
+/// wrong is for whoever starts this to put right.
 async fn greet(nodes: &Nodes) -> Result<(), redis::Error> {
     let redis = nodes.redis();
     let greeted = match redis.survey().await {

@@ -11,6 +11,9 @@ use serde_json::{Value, json};
 use crate::harness::rooms::Room;
 use crate::harness::{Client, Stage, eventually, http};
 
+/// What a node has heard of others.
+const HEARD: &str = "bus_messages_total{direction=\"received\"}";
+
 /// Waits until a line stands in the metrics of a node.
 async fn shows(stage: &Stage, line: &str) {
     eventually(line, async || has(stage, line)).await;
