@@ -3,8 +3,6 @@
 //!
 //! The steps come from a seed that is printed, and taken from `PRESENCE_SEED` to try one again.
 
-#![expect(clippy::print_stdout, reason = "how a run went is read when it failed")]
-
 use std::collections::BTreeMap;
 
 use chassis::redis::commands::aio::MultiplexedConnection;
