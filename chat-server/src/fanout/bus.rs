@@ -48,8 +48,6 @@ pub enum Topic<'a> {
     Channel(&'a str),
     /// One node, by its id.
     Node(&'a str),
-    /// Every node.
-    Everyone,
 }
 
 /// Whether nodes hear each other.

@@ -73,7 +73,6 @@ impl Receiver for Incoming {
         match topic {
             Topic::Channel(name) => self.of_channel(name, message),
             Topic::Node(_) => self.of_this_node(from, message),
-            Topic::Everyone => tracing::debug!("a message means nothing to every node"),
         }
     }
 

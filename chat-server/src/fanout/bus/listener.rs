@@ -13,8 +13,7 @@ use rand::RngExt;
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use super::BusState;
-use super::line::Work;
+use super::line::{Changes, Work};
 
 /// Topics in one pipeline.
 const TOPICS_MAX: usize = 256;
@@ -59,8 +58,8 @@ pub(super) async fn listen(work: &Work) {
             }
             Ended::Over => "unreachable",
         };
-        work.line.state.send_replace(BusState::Down(reason));
-        work.transport.wanted().confirm(&heard, false);
+        work.line.rest(reason);
+        work.transport.confirm(&work.line, &heard, false);
         heard.clear();
         work.transport.settle();
         // It may be another server by now that has the topics.
@@ -86,10 +85,9 @@ async fn listen_once(
             }
         })
         .await?;
-    // What changes from here on is told again.
-    line.changes();
+    line.gather();
     begin(work, &mut ear, transport.topics_of(line), listened).await?;
-    line.state.send_replace(BusState::Up);
+    line.is_whole();
     transport.settle();
     receiver.resumed();
     let mut looks = interval(LOOK_INTERVAL);
@@ -109,13 +107,16 @@ async fn listen_once(
 
 /// Begins and ends to listen, as what is wanted has changed.
 async fn change(work: &Work, ear: &mut Ear, listened: &mut HashSet<Arc<str>>) -> Result<(), Error> {
-    let Work { line, transport, .. } = work;
-    let mut changed = line.changes();
-    changed.sort_unstable();
-    changed.dedup();
+    let Work { line, transport, receiver, .. } = work;
+    let Changes { topics, have_moved } = line.changes();
     let is_wanted = |topic: &Arc<str>| transport.is_wanted_of(line, topic);
-    let (wanted, unwanted): (Vec<_>, Vec<_>) = changed.into_iter().partition(is_wanted);
+    let (wanted, unwanted): (Vec<_>, Vec<_>) = topics.into_iter().partition(is_wanted);
     begin(work, ear, wanted, listened).await?;
+    if have_moved {
+        line.is_whole();
+        transport.settle();
+        receiver.resumed();
+    }
     let over: Vec<_> = unwanted.into_iter().filter(|topic| listened.remove(topic)).collect();
     for topics in over.chunks(TOPICS_MAX) {
         ear.end(topics.iter().map(|topic| &**topic)).await?;
@@ -132,7 +133,7 @@ async fn begin(
     for topics in topics.chunks(TOPICS_MAX) {
         let new = topics.iter().filter(|topic| !listened.contains(*topic));
         ear.begin(new.map(|topic| &**topic)).await?;
-        work.transport.wanted().confirm(topics, true);
+        work.transport.confirm(&work.line, topics, true);
         listened.extend(topics.iter().cloned());
     }
     Ok(())

@@ -18,17 +18,17 @@ const PIPELINE_MAX: usize = 256;
 const RETRY: Duration = Duration::from_millis(250);
 
 /// Says what comes until nobody can say anything more.
-pub(super) async fn speak(work: &Work, waiting: &mut mpsc::Receiver<Said>) {
+pub(super) async fn speak(work: &Work, waiting: &mut mpsc::Receiver<Said>, said: &mut Vec<Said>) {
     let meters = work.transport.meters();
-    let (mut said, mut mouth) = (Vec::with_capacity(PIPELINE_MAX), None);
+    let mut mouth = None;
     let mut tried: Option<Instant> = None;
-    while waiting.recv_many(&mut said, PIPELINE_MAX).await > 0 {
+    while waiting.recv_many(said, PIPELINE_MAX).await > 0 {
         if mouth.is_none() && tried.is_none_or(|tried| tried.elapsed() >= RETRY) {
             mouth = connect(work).await;
             tried = Some(Instant::now());
         }
         let lost = match &mut mouth {
-            Some(open) => match open.publish(&said).await {
+            Some(open) => match open.publish(said).await {
                 Ok(published) => {
                     if published.moved {
                         work.transport.search_soon();
@@ -39,14 +39,15 @@ pub(super) async fn speak(work: &Work, waiting: &mut mpsc::Receiver<Said>) {
                     tracing::debug!(server = %work.line.server, %error, "messages are lost");
                     mouth = None;
                     // What waited behind them is late by now.
-                    said.len() + drain(waiting)
+                    said.len() + drain(work, waiting)
                 }
             },
-            None => said.len() + drain(waiting),
+            None => said.len() + drain(work, waiting),
         };
         // More may be lost than was sent at this turn: the rest of the queue.
         meters.said.increment(said.len().saturating_sub(lost) as u64);
         meters.lost.increment(lost as u64);
+        work.line.is_done_with(said);
         said.clear();
     }
 }
@@ -57,9 +58,17 @@ async fn connect(work: &Work) -> Option<Mouth> {
     mouth.inspect_err(report).ok()
 }
 
-fn drain(waiting: &mut mpsc::Receiver<Said>) -> usize {
+/// What waits, and what is under way, is lost.
+pub(super) fn lose(work: &Work, waiting: &mut mpsc::Receiver<Said>, under_way: &[Said]) {
+    work.line.is_done_with(under_way);
+    let lost = under_way.len() + drain(work, waiting);
+    work.transport.meters().lost.increment(lost as u64);
+}
+
+fn drain(work: &Work, waiting: &mut mpsc::Receiver<Said>) -> usize {
     let mut lost = 0;
-    while waiting.try_recv().is_ok() {
+    while let Ok(said) = waiting.try_recv() {
+        work.line.is_done_with(&[said]);
         lost += 1;
     }
     lost

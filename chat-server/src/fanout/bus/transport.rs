@@ -33,6 +33,10 @@ const CONFIRM_TIMEOUT: Duration = Duration::from_millis(500);
 /// Between two searches for the servers while all is well: slots may have moved unnoticed.
 const SEARCH_INTERVAL: Duration = Duration::from_secs(5);
 
+/// From the first hint that the servers are others to a search: servers of a cluster tell each
+/// other, and whoever has just searched is not asked again.
+const HINT_DELAY: Duration = Duration::from_millis(150);
+
 /// Between two searches while something is wrong, at most; nodes do not all ask at once.
 const RETRY_MAX: Duration = Duration::from_secs(1);
 
@@ -87,9 +91,8 @@ impl Transport {
             state: watch::Sender::new(BusState::Down(CONNECTING)),
         });
         // What is said to this node is listened to as long as it lives.
-        for topic in [Topic::Node(&node.to_string()), Topic::Everyone] {
-            transport.wanted.hold(&transport.name(topic).into());
-        }
+        let name = transport.name(Topic::Node(&node.to_string()));
+        transport.wanted.hold(&name.into());
         (transport.clone(), Tasks { transport })
     }
 
@@ -133,7 +136,7 @@ impl Transport {
 
     fn changed(&self, topic: &Arc<str>) {
         if let Some(line) = self.lines.read().of(topic) {
-            line.change([topic.clone()]);
+            line.change(topic);
         }
     }
 
@@ -160,8 +163,18 @@ impl Transport {
         &self.meters
     }
 
-    pub(super) fn wanted(&self) -> &Wanted {
-        &self.wanted
+    /// Tells the holders of these whether they are listened to, as far as they are of this line: a
+    /// topic that moved is another's to tell of.
+    pub(super) fn confirm<'a>(
+        &self,
+        line: &Arc<Line>,
+        topics: impl IntoIterator<Item = &'a Arc<str>>,
+        confirmed: bool,
+    ) {
+        // Held meanwhile, so that none moves between the look and the word.
+        let lines = self.lines.read();
+        let is_here = |topic: &&Arc<str>| lines.of(topic).is_some_and(|of| Arc::ptr_eq(of, line));
+        self.wanted.confirm(topics.into_iter().filter(is_here), confirmed);
     }
 
     /// What is to be listened to on a line.
@@ -213,20 +226,16 @@ impl Transport {
         match topic {
             Topic::Channel(channel) => tag::topic(prefix, channel),
             Topic::Node(node) => format!("{prefix}:n:{node}"),
-            Topic::Everyone => format!("{prefix}:all"),
         }
     }
 
     /// Topics of channels by their tags.
     fn topic<'a>(&self, name: &'a [u8]) -> Option<Topic<'a>> {
         let name = std::str::from_utf8(name).ok()?;
-        match name.strip_prefix(&self.prefix)?.strip_prefix(':')? {
-            "all" => Some(Topic::Everyone),
-            rest => match rest.split_once(':')? {
-                ("c", tag) => Some(Topic::Channel(tag.strip_prefix('{')?.strip_suffix('}')?)),
-                ("n", node) => Some(Topic::Node(node)),
-                _ => None,
-            },
+        match name.strip_prefix(&self.prefix)?.strip_prefix(':')?.split_once(':')? {
+            ("c", tag) => Some(Topic::Channel(tag.strip_prefix('{')?.strip_suffix('}')?)),
+            ("n", node) => Some(Topic::Node(node)),
+            _ => None,
         }
     }
 
@@ -285,7 +294,7 @@ impl Tasks {
             tokio::select! {
                 biased;
                 _ = masters.changed() => continue,
-                () = transport.search.notified() => {}
+                () = transport.search.notified() => sleep(HINT_DELAY).await,
                 () = sleep(wait.mul_f64(part)) => {}
             }
             // A task that panicked is a line that nobody keeps: it is made again.
@@ -306,7 +315,7 @@ impl Tasks {
     }
 
     /// Makes lines to servers that are new, ends those to servers that are gone, and has each look
-    /// at what is wanted of it.
+    /// at what moved.
     fn renew(&self, masters: &Arc<Masters>, receiver: &Arc<dyn Receiver>, tasks: &mut JoinSet<()>) {
         let Self { transport } = self;
         let redis = &transport.redis;
@@ -314,8 +323,8 @@ impl Tasks {
         if Arc::ptr_eq(&lines.masters, masters) && !lines.lines.is_empty() {
             return;
         }
+        let before = lines.clone();
         let mut old = std::mem::take(&mut lines.lines);
-        let mut new = Vec::new();
         for server in masters.addresses() {
             let known = old.iter().position(|line| line.server == *server);
             let line = match known {
@@ -332,17 +341,25 @@ impl Tasks {
                     line
                 }
             };
-            lines.lines.push(line.clone());
-            new.push(line);
+            lines.lines.push(line);
         }
         lines.masters = masters.clone();
+        let moved = transport.wanted.all(|topic| match (before.of(topic), lines.of(topic)) {
+            (Some(before), Some(now)) => !Arc::ptr_eq(before, now),
+            (before, now) => before.is_some() || now.is_some(),
+        });
+        // Before their new lines can know of them.
+        transport.wanted.confirm(&moved, false);
+        let now = lines.clone();
         drop(lines);
         for line in old {
             line.end();
         }
-        let wanted = transport.wanted.all(|_| true);
-        for line in new {
-            line.change(wanted.iter().cloned());
+        if !moved.is_empty() {
+            for line in &now.lines {
+                let comes = |topic| now.of(topic).is_some_and(|of| Arc::ptr_eq(of, line));
+                line.shift(&moved, moved.iter().any(|topic| comes(topic)));
+            }
         }
         transport.settle();
     }
