@@ -122,6 +122,15 @@ impl Bus {
         }
     }
 
+    /// True while the server that has a topic is reached: on a cluster the others do not matter.
+    #[must_use]
+    pub fn reaches(&self, topic: Topic<'_>) -> bool {
+        match self {
+            Self::Local => true,
+            Self::Redis(transport) => transport.reaches(topic),
+        }
+    }
+
     /// What `/health/ready` says of it: a node without the others still serves its clients.
     #[must_use]
     pub fn health(&self) -> Check {

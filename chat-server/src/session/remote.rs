@@ -108,12 +108,13 @@ impl Remote {
         if matches!(self.bus, Bus::Local) {
             return Err(Unanswered::UnknownNode);
         }
-        if !self.bus.is_up() {
+        let topic = node.to_string();
+        if !self.bus.reaches(Topic::Node(&topic)) {
             return Err(Unanswered::Away);
         }
         let (asked, answer) = self.ask(node)?;
         let commands = Message::Commands { question: asked.number, session, frame };
-        match self.bus.tell(Topic::Node(&node.to_string()), &commands).await {
+        match self.bus.tell(Topic::Node(&topic), &commands).await {
             None => return Err(Unanswered::Away),
             Some(0) => return Err(Unanswered::UnknownNode),
             Some(_) => {}

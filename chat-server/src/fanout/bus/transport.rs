@@ -111,6 +111,11 @@ impl Transport {
         told.inspect_err(|error| tracing::debug!(%error, "nodes could not be told")).ok()
     }
 
+    pub(super) fn reaches(&self, topic: Topic<'_>) -> bool {
+        let lines = self.lines.read();
+        lines.of(&self.name(topic)).is_some_and(|line| *line.state.borrow() == BusState::Up)
+    }
+
     pub(super) fn refusal(&self) -> Option<Fault> {
         self.redis.refusal()
     }
