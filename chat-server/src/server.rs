@@ -27,7 +27,7 @@ use chassis::{redis, telemetry, tls};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use background::{Vital, begin_again};
+use background::{Again, Vital};
 pub use farewell::Report;
 use incoming::Incoming;
 use meeting::{Met, heart, meet};
@@ -220,9 +220,9 @@ impl Server {
         let told = CancellationToken::new();
         let Self { config, services, repair, bus_tasks, heart, admission, ports, .. } = self;
         let Self { tls, background, .. } = self;
-        let sessions = services.registry.clone();
-        let begin_again = move |over| begin_again(&sessions, over);
-        vital.spawn("repair", repair.run(over.clone(), begin_again));
+        let again = Again::new(services.registry.clone());
+        vital.spawn("again", again.clone().run(over.clone()));
+        vital.spawn("repair", repair.run(over.clone(), move |over| again.begin(over)));
         if let Some(tasks) = bus_tasks {
             vital.spawn("bus", tasks.run(Arc::new(Incoming::new(&services)), over.clone()));
         }

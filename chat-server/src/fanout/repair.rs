@@ -102,10 +102,12 @@ pub(super) enum Fetched {
 }
 
 /// Whose positions count no more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Over {
     /// Those in all channels with a log.
     Logs,
+    /// Those in the feed of one user.
+    Feed(Arc<str>),
     /// Those in the channels that say so of themselves.
     Channels,
 }
@@ -202,7 +204,7 @@ impl Repair {
     /// Repairs until `stop`; `begin_again` is called when somebody's position counts no more.
     pub async fn run(self, stop: CancellationToken, begin_again: impl Fn(Over)) {
         let Self { logs, shared, verify } = self;
-        let verify = verify.run(stop.clone(), || begin_again(Over::Channels));
+        let verify = verify.run(stop.clone(), |user| begin_again(Over::Feed(user)));
         let logs = logs.run(stop.clone(), || begin_again(Over::Logs));
         let shared = async {
             if let Some(shared) = shared {

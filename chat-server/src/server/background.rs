@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use chassis::shutdown::Shutdown;
 use futures_util::FutureExt;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -17,12 +18,15 @@ use super::Server;
 use crate::command::{self, Services, read_marks};
 use crate::fanout::Over;
 use crate::protocol::DisconnectCode;
-use crate::session::registry::{Directive, Registry};
+use crate::session::registry::{Directive, Handle, Registry};
 use crate::store;
 use crate::upkeep::{self, Upkeep};
 
 /// Between two counts of the active users.
 const USERS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Between two times that everybody looks for channels which have ended.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Where tasks are spawned without which a server is none.
 #[derive(Debug, Clone)]
@@ -85,13 +89,48 @@ pub(super) fn start(server: &Server, vital: &Vital, over: &CancellationToken) {
     }
 }
 
-/// Positions count no more: who has them comes again and learns where they are.
-pub(super) fn begin_again(sessions: &Registry, over: Over) {
-    let directive = match over {
-        Over::Logs => Directive::Disconnect(DisconnectCode::InsufficientState),
-        Over::Channels => Directive::Revisit,
-    };
-    for session in sessions.all() {
+/// Tells sessions that positions count no more: who has them comes again and learns where they are.
+#[derive(Debug, Clone)]
+pub(super) struct Again {
+    sessions: Arc<Registry>,
+    /// Everybody is to look.
+    everybody: Arc<Notify>,
+}
+
+impl Again {
+    pub(super) fn new(sessions: Arc<Registry>) -> Self {
+        Self { sessions, everybody: Arc::default() }
+    }
+
+    /// Tells those who may be concerned.
+    pub(super) fn begin(&self, over: Over) {
+        match over {
+            Over::Logs => {
+                let code = DisconnectCode::InsufficientState;
+                tell(self.sessions.all(), &Directive::Disconnect(code));
+            }
+            Over::Feed(user) => tell(self.sessions.of_user(&user), &Directive::Revisit),
+            // Who is in a channel is known to the sessions alone.
+            Over::Channels => self.everybody.notify_one(),
+        }
+    }
+
+    /// Has everybody look through their channels, now and then, until `over`: channels may end one
+    /// after the other, and a client can see to it.
+    pub(super) async fn run(self, over: CancellationToken) {
+        let look = async {
+            loop {
+                self.everybody.notified().await;
+                tell(self.sessions.all(), &Directive::Revisit);
+                tokio::time::sleep(LOOK_INTERVAL).await;
+            }
+        };
+        over.run_until_cancelled(look).await;
+    }
+}
+
+fn tell(sessions: Vec<Arc<Handle>>, directive: &Directive) {
+    for session in sessions {
         // What ends or changes a session always gets into its mailbox.
         if session.tell(directive.clone()).is_err() {
             tracing::debug!("a session could not be told");
@@ -140,6 +179,8 @@ async fn tell_store_state(services: Arc<Services>, over: CancellationToken) {
 
 #[cfg(test)]
 mod tests {
+    use std::task::{Context, Poll, Waker};
+
     use chassis::testing::deadline;
 
     use super::*;
@@ -155,6 +196,43 @@ mod tests {
         vital.spawn("broken", async { panic!("it cannot be so") });
         deadline(shutdown.draining().cancelled()).await;
         deadline(tasks.wait()).await;
+    }
+
+    /// How often a session was told to look since this was asked last.
+    fn told(handle: &Handle) -> usize {
+        let mut cx = Context::from_waker(Waker::noop());
+        let told = std::iter::from_fn(|| match handle.poll_directive(&mut cx) {
+            Poll::Ready(directive) => Some(directive),
+            Poll::Pending => None,
+        });
+        told.filter(|directive| matches!(directive, Directive::Revisit)).count()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_who_may_be_in_a_channel_that_ended_is_told_and_everybody_not_for_each() {
+        let registry = Arc::new(Registry::default());
+        let (mut ann, mut bob) = (registry.enter(), registry.enter());
+        ann.identify(&"ann".into(), 1).unwrap();
+        bob.identify(&"bob".into(), 1).unwrap();
+        let (again, over) = (Again::new(registry), CancellationToken::new());
+        again.begin(Over::Feed("ann".into()));
+        assert_eq!((told(ann.handle()), told(bob.handle())), (1, 0));
+
+        let running = tokio::spawn(again.clone().run(over.clone()));
+        let step = LOOK_INTERVAL / 10;
+        let mut counts = Vec::new();
+        for _ in 0..30 {
+            again.begin(Over::Channels);
+            tokio::time::sleep(step).await;
+            counts.push((told(ann.handle()), told(bob.handle())));
+        }
+        assert_eq!(counts[0], (1, 1), "the first is told at once");
+        let all = counts.iter().map(|count| count.1).sum::<usize>();
+        assert!((3..=4).contains(&all), "{counts:?}");
+        tokio::time::sleep(LOOK_INTERVAL).await;
+        assert_eq!(told(bob.handle()), 1, "the last is not forgotten");
+        over.cancel();
+        deadline(running).await.unwrap();
     }
 
     #[test]

@@ -136,7 +136,7 @@ impl Handle {
         Ok(())
     }
 
-    pub(super) fn poll_directive(&self, cx: &mut Context<'_>) -> Poll<Directive> {
+    pub(crate) fn poll_directive(&self, cx: &mut Context<'_>) -> Poll<Directive> {
         if let Some(directive) = self.take() {
             return Poll::Ready(directive);
         }

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::words::Words;
 use super::{Alarm, report};
-use crate::channel::{Hub, Verdict};
+use crate::channel::{Channel, ChannelName, Hub, Place, Verdict};
 use crate::store::{self, Query, Store};
 
 /// The task that compares.
@@ -21,8 +21,8 @@ pub(super) struct Verify {
 }
 
 impl Verify {
-    /// Compares until `stop`; `begin_again` is called when somebody was mistaken.
-    pub(super) async fn run(self, stop: CancellationToken, begin_again: impl Fn()) {
+    /// Compares until `stop`; `begin_again` is called with everybody who was mistaken.
+    pub(super) async fn run(self, stop: CancellationToken, begin_again: impl Fn(Arc<str>)) {
         let mut last = Instant::now();
         loop {
             tokio::select! {
@@ -32,15 +32,14 @@ impl Verify {
             }
             last = Instant::now();
             match self.compare().await {
-                Ok(0) => {}
-                Ok(_mistaken) => begin_again(),
+                Ok(mistaken) => mistaken.into_iter().for_each(&begin_again),
                 Err(error) => report(&error),
             }
         }
     }
 
-    /// How many were mistaken.
-    async fn compare(&self) -> Result<usize, store::Error> {
+    /// The users who were mistaken.
+    async fn compare(&self) -> Result<Vec<Arc<str>>, store::Error> {
         let given = self.words.take();
         let logs: Vec<_> = given.iter().filter_map(|channel| channel.log()).collect();
         let heads = match self.store.heads(Query::Head, &logs).await {
@@ -50,7 +49,7 @@ impl Verify {
                 return Err(error);
             }
         };
-        let mut mistaken = 0;
+        let mut mistaken = Vec::new();
         for ((channel, log), head) in given.into_iter().zip(logs).zip(heads) {
             match channel.verify(&head) {
                 Verdict::Right => {}
@@ -59,10 +58,18 @@ impl Verify {
                     tracing::debug!(channel = %channel.name(), ?head, "a reader is mistaken");
                     self.words.doubt(log).await;
                     self.hub.end(&channel);
-                    mistaken += 1;
+                    mistaken.extend(reader(&channel));
                 }
             }
         }
         Ok(mistaken)
+    }
+}
+
+/// Whose feed it is; nothing else begins on a word.
+fn reader(channel: &Channel) -> Option<Arc<str>> {
+    match ChannelName::parse(channel.name()).ok()?.place() {
+        Place::User(user) => Some(user.into()),
+        _ => None,
     }
 }
