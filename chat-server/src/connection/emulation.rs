@@ -2,7 +2,8 @@
 //!
 //! The body names the node and the session's secret; the commands go into the session's mailbox
 //! and the replies down its stream. Behind a balancer they come to any node: that hands them to
-//! the one the session lives on and answers as that would.
+//! the one the session lives on and answers as that would. Another node is asked at the expense of
+//! whoever is not known to have a session there: guesses are counted before they cost anything.
 
 use axum::Extension;
 use axum::body::Body;
@@ -30,17 +31,38 @@ pub(super) async fn receive(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    match deliver(&doors, &headers, body).await {
+    match deliver(&doors, &peer, &headers, body).await {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(Undelivered { response, is_counted: true }) => response,
         // Secrets are not to be guessed, and nonsense is not for nothing.
-        Err(refused) => match doors.count_request(&peer).await {
-            Ok(()) => refused,
-            Err(too_many) => *too_many,
-        },
+        Err(Undelivered { response, is_counted: false }) => {
+            match doors.count_request(&peer).await {
+                Ok(()) => response,
+                Err(too_many) => *too_many,
+            }
+        }
     }
 }
 
-async fn deliver(doors: &Doors, headers: &HeaderMap, body: Body) -> Result<(), Response> {
+/// A request that reached no session.
+struct Undelivered {
+    response: Response,
+    /// It was counted before it was looked into.
+    is_counted: bool,
+}
+
+impl From<Response> for Undelivered {
+    fn from(response: Response) -> Self {
+        Self { response, is_counted: false }
+    }
+}
+
+async fn deliver(
+    doors: &Doors,
+    peer: &Peer,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(), Undelivered> {
     let frame_max = doors.services.limits.frame_bytes_max;
     let body = read(doors, body, frame_max * ESCAPING + ENVELOPE_BYTES).await?;
     let encoding = if is_protobuf(headers) { Encoding::Protobuf } else { Encoding::Json };
@@ -49,7 +71,7 @@ async fn deliver(doors: &Doors, headers: &HeaderMap, body: Body) -> Result<(), R
         refusal::problem(StatusCode::BAD_REQUEST, "emulation", detail)
     })?;
     if request.data.len() > frame_max {
-        return Err(refusal::too_large(frame_max, Some(request.data.len() as u64)));
+        return Err(refusal::too_large(frame_max, Some(request.data.len() as u64)).into());
     }
     // Names that no node can have need not be asked for.
     let node = Uuid::parse_str(&request.node).map_err(|_no_id| refusal::unknown_node())?;
@@ -58,13 +80,19 @@ async fn deliver(doors: &Doors, headers: &HeaderMap, body: Body) -> Result<(), R
     if node.to_string() == *doors.services.node {
         let mailbox = doors.services.registry.emulated(session).ok_or_else(unknown_session)?;
         let told = mailbox.tell(Directive::Frame(request.data));
-        return told.map_err(|_full| refusal::mailbox_full());
+        return Ok(told.map_err(|_full| refusal::mailbox_full())?);
+    }
+    let is_counted = !doors.services.remote.knows(node, session).await;
+    let undelivered = |response| Undelivered { response, is_counted };
+    if is_counted {
+        doors.count_request(peer).await.map_err(|too_many| undelivered(*too_many))?;
     }
     let commands = Commands { session, frame: request.data };
-    match doors.services.remote.hand(node, commands).await.map_err(refusal::unanswered)? {
+    let outcome = doors.services.remote.hand(node, commands).await;
+    match outcome.map_err(|why| undelivered(refusal::unanswered(why)))? {
         Outcome::Taken => Ok(()),
-        Outcome::UnknownSession => Err(unknown_session()),
-        Outcome::MailboxFull => Err(refusal::mailbox_full()),
+        Outcome::UnknownSession => Err(undelivered(unknown_session())),
+        Outcome::MailboxFull => Err(undelivered(refusal::mailbox_full())),
     }
 }
 

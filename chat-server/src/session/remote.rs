@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hashbrown::HashMap;
+use moka::future::Cache;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -30,8 +31,13 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 /// less than 100 bytes.
 const QUESTIONS_MAX: usize = 4096;
 
+/// Sessions of other nodes that are known to be there: about 100 bytes each.
+const KNOWN_MAX: u64 = 100_000;
+
+/// How long a session that says nothing here is known to be there.
+const KNOWN_FOR: Duration = Duration::from_secs(300);
+
 /// The way to the sessions of other nodes.
-#[derive(Debug)]
 pub struct Remote {
     bus: Bus,
     /// The sessions of this node, which others ask for.
@@ -39,6 +45,8 @@ pub struct Remote {
     frame_bytes_max: usize,
     /// Held for one look at a time.
     questions: Mutex<Questions>,
+    /// Sessions that took commands from here, and where they live.
+    known: Cache<u128, Uuid>,
 }
 
 #[derive(Debug, Default)]
@@ -92,11 +100,24 @@ impl fmt::Debug for Commands {
     }
 }
 
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Secrets of sessions are in it.
+        f.debug_struct("Remote").field("bus", &self.bus).finish_non_exhaustive()
+    }
+}
+
 impl Remote {
     /// A way over this bus to the sessions of others, and for them to those of this node.
     #[must_use]
     pub fn new(bus: Bus, sessions: Arc<Registry>, frame_bytes_max: usize) -> Self {
-        Self { bus, sessions, frame_bytes_max, questions: Mutex::default() }
+        let known = Cache::builder().max_capacity(KNOWN_MAX).time_to_idle(KNOWN_FOR).build();
+        Self { bus, sessions, frame_bytes_max, questions: Mutex::default(), known }
+    }
+
+    /// True for a session that took commands from here a while ago: whoever names it guesses not.
+    pub async fn knows(&self, node: Uuid, session: u128) -> bool {
+        self.known.get(&session).await == Some(node)
     }
 
     /// Hands commands to the node of their session; what it says became of them.
@@ -121,7 +142,13 @@ impl Remote {
         }
         // The sender is dropped with the question alone, which is held until here.
         match timeout(ANSWER_TIMEOUT, answer).await {
-            Ok(Ok(outcome)) => Ok(outcome),
+            Ok(Ok(outcome)) => {
+                match outcome {
+                    Outcome::UnknownSession => self.known.invalidate(&session).await,
+                    Outcome::Taken | Outcome::MailboxFull => self.known.insert(session, node).await,
+                }
+                Ok(outcome)
+            }
             Ok(Err(_)) | Err(_) => Err(Unanswered::Late),
         }
     }

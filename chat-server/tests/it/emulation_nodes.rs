@@ -178,3 +178,42 @@ async fn an_order_ends_a_stream_whose_commands_came_to_another_node() {
     let last: Value = ann.rest().await.pop().unwrap();
     assert_eq!(last["push"]["disconnect"]["code"], 3503);
 }
+
+#[tokio::test]
+async fn guesses_at_sessions_of_other_nodes_cost_no_question_once_they_are_too_many() {
+    let first = Stage::node(Backend::Sqlite, &[("RATE_LIMIT_PER_MINUTE", "60")]).await;
+    let second = another(&first).await;
+    let mut ann = first.sse("ann").await;
+    ann.posts_to(second.addresses.http);
+    eventually("her session is known to the other node", async || {
+        post(&second, &ann.session, &ann.node, "{}").await.status == 204
+    })
+    .await;
+
+    let begun = Instant::now();
+    let before = said(&second);
+    let guess = "00000000000000000000000000000000";
+    let nobody = Uuid::new_v4().to_string();
+    let mut asked = 0;
+    for _ in 0..100 {
+        for node in [&ann.node, &nobody] {
+            asked += u64::from(post(&second, guess, node, "{}").await.status == 404);
+        }
+    }
+    let refilled = begun.elapsed().as_secs() + 1;
+    assert!(asked <= 60 + refilled, "{asked} were asked for");
+    let said = said(&second) - before;
+    assert!(said <= asked, "{said} were said for {asked}");
+    assert_eq!(post(&second, guess, &ann.node, "{}").await.status, 429);
+    // Whoever has a session goes on.
+    for _ in 0..80 {
+        ann.ask("ping", json!({})).await;
+    }
+}
+
+/// What a node has said to others.
+fn said(node: &Stage) -> u64 {
+    let text = node.telemetry.render();
+    let series = "bus_messages_total{direction=\"sent\"} ";
+    text.lines().find_map(|line| line.strip_prefix(series)).unwrap().parse().unwrap()
+}
