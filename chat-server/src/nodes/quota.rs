@@ -33,6 +33,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// asked again.
 const REFUSED_MAX: usize = 16 * 1024;
 
+/// Between two looks for those whose time is over, when there are that many: one takes less than a
+/// millisecond, and nobody else is turned away meanwhile.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Bytes of a hash in a key: two clients do not share one by chance.
 const HASH_BYTES: usize = 16;
 
@@ -61,6 +65,8 @@ struct State {
     paused_until: Option<Instant>,
     /// Who was turned away, until when.
     refused: HashMap<IpAddr, Instant>,
+    /// When it was last looked through.
+    swept: Option<Instant>,
 }
 
 impl ClientRate {
@@ -132,14 +138,7 @@ impl Shared {
     }
 
     fn remember(&self, client: IpAddr, wait: Duration) {
-        let now = Instant::now();
-        let mut state = self.state.lock();
-        if state.refused.len() >= REFUSED_MAX {
-            state.refused.retain(|_, until| *until > now);
-        }
-        if state.refused.len() < REFUSED_MAX {
-            state.refused.insert(client, now + wait);
-        }
+        self.state.lock().remember(client, wait, Instant::now());
     }
 
     fn key(&self, client: IpAddr) -> String {
@@ -151,5 +150,45 @@ impl Shared {
         let hash = hash.as_ref().iter().take(HASH_BYTES);
         let hash: String = hash.map(|byte| format!("{byte:02x}")).collect();
         format!("{}:q:{hash}", self.nodes.prefix())
+    }
+}
+
+impl State {
+    fn remember(&mut self, client: IpAddr, wait: Duration, now: Instant) {
+        let is_full = self.refused.len() >= REFUSED_MAX;
+        if is_full && self.swept.is_none_or(|swept| now.duration_since(swept) >= SWEEP_INTERVAL) {
+            self.swept = Some(now);
+            self.refused.retain(|_, until| *until > now);
+        }
+        if self.refused.len() < REFUSED_MAX || self.refused.contains_key(&client) {
+            self.refused.insert(client, now + wait);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[test]
+    fn those_turned_away_are_bounded_and_looked_through_once_in_a_while() {
+        let (mut state, start) = (State::default(), Instant::now());
+        let client = |number: usize| IpAddr::V4(Ipv4Addr::from_bits(number as u32));
+        let wait = Duration::from_millis(100);
+        (0..REFUSED_MAX).for_each(|number| state.remember(client(number), wait, start));
+        // All are turned away still: one look finds nobody to forget.
+        state.remember(client(REFUSED_MAX), wait, start);
+        assert_eq!((state.refused.len(), state.swept), (REFUSED_MAX, Some(start)));
+        // Their time is over, but it was looked a moment ago.
+        let soon = start + wait * 2;
+        state.remember(client(REFUSED_MAX), wait, soon);
+        assert_eq!((state.refused.len(), state.swept), (REFUSED_MAX, Some(start)));
+        state.remember(client(7), wait, soon);
+        assert_eq!(state.refused[&client(7)], soon + wait, "whoever is known is kept up to date");
+        let later = start + SWEEP_INTERVAL;
+        state.remember(client(REFUSED_MAX), wait, later);
+        assert_eq!((state.refused.len(), state.swept), (1, Some(later)));
     }
 }
