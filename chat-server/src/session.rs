@@ -13,6 +13,7 @@ mod end;
 mod inbound;
 pub mod registry;
 pub mod remote;
+mod renewal;
 mod subs;
 
 use std::future::poll_fn;

@@ -17,8 +17,8 @@ use crate::command::{self, Caller, Entered, Entering, Post, Refusal, Start};
 use crate::metrics::Method;
 use crate::outbound::Batch;
 use crate::protocol::{
-    Command, Connect, DecodeError, DisconnectCode, ErrorReply, Incoming, Publication, Push, Reply,
-    ReplyBody, Request, UnsubscribeCode, decode,
+    Command, Connect, DecodeError, DisconnectCode, ErrorReply, Incoming, Json, Publication, Push,
+    Reply, ReplyBody, Request, Subscribe, UnsubscribeCode, decode,
 };
 use crate::store;
 
@@ -160,66 +160,86 @@ impl Session {
         request: Request,
         batch: &mut Batch,
     ) -> Result<Option<ReplyBody>, Refusal> {
-        let (services, caller) = (&self.services, caller(&self.identity, &self.subs)?);
         let body = match request {
             Request::Subscribe(request) => {
-                let (member, format) = (&self.member, self.format);
-                let subscribed = command::subscribe(services, caller, member, format, &request);
-                let entered = in_time(subscribed).await?;
-                batch.reply(&Reply::ok(id, ReplyBody::Subscribe(Box::new(entered.result.clone()))));
-                self.enter(entered, MadeBy::Client, batch).await?;
-                self.expiry_changed();
-                self.check_again(&request.channel).await;
+                self.subscribe(id, &request, batch).await?;
                 return Ok(None);
             }
-            Request::Unsubscribe { channel } => {
-                match self.subs.remove(&channel) {
-                    Some(sub) => {
-                        sub.subscription.end(&self.member);
-                        self.expiry_changed();
-                    }
-                    // It succeeds, for SDKs take an error for a broken connection, but it counts.
-                    None => self.count_error()?,
-                }
-                ReplyBody::Unsubscribe
-            }
-            Request::Presence { channel } => {
-                ReplyBody::Presence(in_time(command::presence(services, caller, &channel)).await?)
-            }
-            Request::PresenceStats { channel } => ReplyBody::PresenceStats(
-                in_time(command::presence_stats(services, caller, &channel)).await?,
-            ),
-            Request::History(request) => {
-                ReplyBody::History(in_time(command::history(services, caller, &request)).await?)
+            Request::Unsubscribe { channel } => self.leave(&channel)?,
+            Request::Refresh { token } => self.refresh(token.as_ref()).await?,
+            Request::SubRefresh { channel, token } => {
+                self.sub_refresh(&channel, token.as_ref()).await?
             }
             Request::Ping => ReplyBody::Ping,
             Request::Send { data } => {
-                if let Some(data) = data {
-                    // Nobody waits for it, and the next command must not.
-                    let typing = command::typing(services, caller, &data);
-                    let _late = tokio::time::timeout(TYPING_TIMEOUT, typing).await;
-                }
+                self.heed(data.as_ref()).await?;
                 return Ok(None);
+            }
+            question => return self.answer(question).await,
+        };
+        Ok(Some(body))
+    }
+
+    /// What a client asks for, or has done, that changes nothing of its connection.
+    async fn answer(&self, question: Request) -> Result<Option<ReplyBody>, Refusal> {
+        let (services, caller) = (&self.services, caller(&self.identity, &self.subs)?);
+        Ok(Some(match question {
+            Request::Presence { channel } => {
+                ReplyBody::Presence(in_time(command::presence(services, caller, &channel)).await?)
+            }
+            Request::PresenceStats { channel } => {
+                let stats = command::presence_stats(services, caller, &channel);
+                ReplyBody::PresenceStats(in_time(stats).await?)
+            }
+            Request::History(request) => {
+                ReplyBody::History(in_time(command::history(services, caller, &request)).await?)
             }
             Request::Rpc { method, data } => {
                 let called = command::rpc(services, caller, &method, data.as_ref());
-                let data = in_time(called).await?;
-                ReplyBody::Rpc { data: Some(data) }
+                ReplyBody::Rpc { data: Some(in_time(called).await?) }
             }
-            Request::Refresh { token } => {
-                let renewal = command::refresh(services, caller, token.as_ref()).await?;
-                ReplyBody::Refresh(self.renew(renewal.expires_at))
-            }
-            Request::SubRefresh { channel, token } => {
-                let renewal =
-                    command::sub_refresh(services, caller, &channel, token.as_ref()).await?;
-                self.subs.renew(&channel, renewal.expires_at);
+            // The others are no questions.
+            _ => return Ok(None),
+        }))
+    }
+
+    async fn subscribe(
+        &mut self,
+        id: u32,
+        request: &Subscribe,
+        batch: &mut Batch,
+    ) -> Result<(), Refusal> {
+        let (services, caller) = (&self.services, caller(&self.identity, &self.subs)?);
+        let subscribed = command::subscribe(services, caller, &self.member, self.format, request);
+        let entered = in_time(subscribed).await?;
+        batch.reply(&Reply::ok(id, ReplyBody::Subscribe(Box::new(entered.result.clone()))));
+        self.enter(entered, MadeBy::Client, batch).await?;
+        self.expiry_changed();
+        self.check_again(&request.channel).await;
+        Ok(())
+    }
+
+    fn leave(&mut self, channel: &str) -> Result<ReplyBody, Refusal> {
+        match self.subs.remove(channel) {
+            Some(sub) => {
+                sub.subscription.end(&self.member);
                 self.expiry_changed();
-                ReplyBody::SubRefresh { ttl: command::ttl(renewal.expires_at) }
             }
-            Request::Connect(_) | Request::Publish { .. } => return Ok(None),
-        };
-        Ok(Some(body))
+            // It succeeds, for SDKs take an error for a broken connection, but it counts.
+            None => self.count_error()?,
+        }
+        Ok(ReplyBody::Unsubscribe)
+    }
+
+    /// What is sent without an answer.
+    async fn heed(&self, data: Option<&Json>) -> Result<(), Refusal> {
+        let caller = caller(&self.identity, &self.subs)?;
+        if let Some(data) = data {
+            // Nobody waits for it, and the next command must not.
+            let typing = command::typing(&self.services, caller, data);
+            let _late = tokio::time::timeout(TYPING_TIMEOUT, typing).await;
+        }
+        Ok(())
     }
 
     async fn connect(
@@ -332,17 +352,6 @@ impl Session {
         self.enter(entered, MadeBy::Server, &mut batch).await
     }
 
-    fn renew(&mut self, expires_at: Option<u64>) -> crate::protocol::RefreshResult {
-        let mut client = "".into();
-        if let Some(identity) = &mut self.identity {
-            identity.expires_at = expires_at;
-            client = identity.info.client.clone();
-        }
-        self.expiry_changed();
-        let (version, ttl) = (self.services.version.clone(), command::ttl(expires_at));
-        crate::protocol::RefreshResult { client, version, ttl }
-    }
-
     /// Leaving is free: a client that must slow down may always give something up.
     fn count_command(&mut self, request: &Request) -> Result<(), Refusal> {
         if matches!(request, Request::Unsubscribe { .. }) {
@@ -356,13 +365,15 @@ impl Session {
 }
 
 /// What a command came to, or that nothing came of it in time.
-async fn in_time<T>(command: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+pub(super) async fn in_time<T>(
+    command: impl Future<Output = Result<T, Refusal>>,
+) -> Result<T, Refusal> {
     tokio::time::timeout(COMMAND_TIMEOUT, command)
         .await
         .unwrap_or_else(|_elapsed| Err(store::Error::late().into()))
 }
 
-fn caller<'a>(
+pub(super) fn caller<'a>(
     identity: &'a Option<Box<Identity>>,
     subs: &'a super::Subs,
 ) -> Result<Caller<'a>, Refusal> {
