@@ -10,5 +10,8 @@ if not epoch then
     if failed then return failed end
     epoch, offset = ARGV[1], 0
 end
-redis.call('PEXPIRE', meta, ARGV[2])
+-- Every node asks every few seconds: it is written only when half of the time is gone.
+if redis.call('PTTL', meta) * 2 < tonumber(ARGV[2]) then
+    redis.call('PEXPIRE', meta, ARGV[2])
+end
 return { epoch, offset }

@@ -325,6 +325,17 @@ async fn nobody_is_told_to_come_again_while_a_channel_is_used_by_listeners_alone
     let kept_ms = async || ask::<i64>(&redis, &["PTTL", &meta]).await;
     let whole = kept_ms().await;
     assert!(whole > 3_600_000, "the history and an hour: {whole} ms");
+    // What the script has asked, and nothing else asks.
+    let compared = async || {
+        let calls = ask::<String>(&redis, &["INFO", "commandstats"]).await;
+        let calls = calls.lines().find_map(|line| line.strip_prefix("cmdstat_pttl:calls="));
+        calls.map_or(0, |calls| calls.split(',').next().unwrap().parse::<u64>().unwrap())
+    };
+    let most = whole / 4 * 3;
+    ask::<()>(&redis, &["PEXPIRE", &meta, &most.to_string()]).await;
+    let before = compared().await;
+    eventually("it was asked where it stands", async || compared().await > before).await;
+    assert!(kept_ms().await <= most, "nothing is written while most of the time is left");
     ask::<()>(&redis, &["PEXPIRE", &meta, "60000"]).await;
     // Whoever listens asks where it stands every five seconds, which keeps it.
     eventually("its position is kept", async || kept_ms().await > 3_600_000).await;
