@@ -3,8 +3,8 @@
 //! ```text
 //! name -> Namespaces (options) -> Hub (registry) -> Channel: position, history, presence, fan-out
 //! ```
-//! Everything here lives in the memory of one process. A channel assigns offsets, or puts those
-//! that it gets from elsewhere in order, and queues its frames under one short lock, so every
+//! Everything here lives in the memory of one process: what other nodes do comes in through
+//! `fanout`. A channel assigns offsets, or puts those that the store or Redis gave in order, and queues its frames under one short lock, so every
 //! receiver sees one order; nothing is encoded twice and no socket is touched. Nothing here calls a
 //! store, a session or a command.
 

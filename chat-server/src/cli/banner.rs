@@ -22,6 +22,8 @@ pub struct BoundAddrs {
     pub anonymous: bool,
     /// Where rooms are kept.
     pub store: String,
+    /// Where the nodes meet, without secrets; `None` for a node alone.
+    pub bus: Option<String>,
     /// Where it runs.
     pub environment: Environment,
     /// The service's version.
@@ -46,6 +48,7 @@ impl BoundAddrs {
             tls: config.tls.is_some(),
             anonymous: config.auth.anonymous,
             store: config.store.target.to_string(),
+            bus: config.nodes.as_ref().map(|nodes| nodes.redis.location.to_string()),
             environment: config.environment,
             version: config.version.clone(),
             program: program(),
@@ -79,7 +82,7 @@ pub fn render(bound: &BoundAddrs) -> String {
     };
     line(format!("\n  chat-server {} · {}\n", bound.version, bound.environment));
     line(format!("  store        {}", bound.store));
-    line("  bus          in-process: one node".to_owned());
+    line(format!("  bus          {}", bound.bus.as_deref().unwrap_or("in-process: one node")));
     line(format!("  http         {http}://{door}"));
     line(format!("  websocket    {ws}://{connections}/connection/websocket"));
     line(format!("  health       {http}://{door}/health"));
@@ -137,6 +140,7 @@ mod tests {
             tls: false,
             anonymous: true,
             store: "SQLite ./data/veza.db".to_owned(),
+            bus: None,
             environment: Environment::Development,
             version: "1.2.3".to_owned(),
             program: quoted("/srv/veza/chat-server"),
@@ -166,6 +170,15 @@ mod tests {
         assert!(text.contains("$(/srv/veza/chat-server token --user me)"), "{text}");
         assert!(text.contains("curl -sNk https://127.0.0.1:8080/"), "{text}");
         assert!(text.contains("metrics      off"), "{text}");
+    }
+
+    #[test]
+    fn a_node_among_others_says_where_they_meet_and_no_secret() {
+        let url = "redis://veza:hunter2@cache:6380/3".to_owned().into();
+        let redis = chassis::redis::Location::parse(&url).unwrap();
+        let text = render(&BoundAddrs { bus: Some(redis.to_string()), ..bound() });
+        assert!(text.contains("  bus          redis://cache:6380/3\n"), "{text}");
+        assert!(!text.contains("in-process") && !text.contains("hunter2"), "{text}");
     }
 
     #[test]

@@ -33,7 +33,8 @@ pub static REDIS_POOL_SIZE: Var = Var::new(
     "REDIS_POOL_SIZE",
     Kind::Count { min: 1, max: 10_000 },
     Fallback::Value("50"),
-    "Redis connections of this process for questions, at most; two more speak and listen.",
+    "Connections of this process to each Redis server for questions, at most; one more runs \
+     scripts, one speaks and one listens.",
 );
 
 /// How long entries live.
