@@ -12,7 +12,10 @@
 //! Nobody is refused because of a dead node. When every seat is taken, those of this node that
 //! are not its own any more are dropped, and those of other nodes count only when that node has
 //! had its lease renewed *since*: that takes a second, which only those wait who are refused, and
-//! those who come back from a node that was killed.
+//! those who come back from a node that was killed. Meanwhile nodes that live look through their
+//! own: see [`doubts`].
+
+mod doubts;
 
 use std::future::ready;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,10 +29,11 @@ use futures_util::{FutureExt, StreamExt};
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use self::doubts::{ANSWERED, FullHouses};
 use super::{LEASE, Nodes};
 
 /// How long a `connect` waits for one answer.
@@ -39,7 +43,7 @@ const ASK_TIMEOUT: Duration = Duration::from_millis(250);
 const PROOF_TIMEOUT: Duration = Duration::from_millis(2200);
 
 /// Between two looks at whether it has.
-const PROOF_LOOK: Duration = Duration::from_millis(100);
+const PROOF_LOOK: Duration = Duration::from_millis(500);
 
 /// How long the hash of a person is kept that nobody writes to.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -75,15 +79,24 @@ pub struct Seats {
     marked: Notify,
     /// The first lease was waited for.
     has_begun: AtomicBool,
+    full: FullHouses,
 }
 
 /// Held for one look at a time.
 #[derive(Debug, Default)]
 struct State {
-    /// The connections of this node.
-    held: HashMap<Uuid, Arc<str>>,
+    /// The connections of this node, those that ask for a seat among them.
+    held: HashMap<Uuid, Held>,
     /// Those of which Redis is to be told: that they are held, or that they are not any more.
     marked: HashMap<Uuid, Arc<str>>,
+}
+
+/// What is known of one connection of this node.
+#[derive(Debug)]
+struct Held {
+    user: Arc<str>,
+    /// It is let in; until then nothing but its question tells Redis of it.
+    is_seated: bool,
 }
 
 /// The seat of one connection; dropping it gives it back.
@@ -116,8 +129,8 @@ impl Seats {
     /// Nobody's yet; a person may have `most`.
     #[must_use]
     pub fn new(nodes: Arc<Nodes>, most: usize) -> Arc<Self> {
-        let (state, marked) = (Mutex::default(), Notify::new());
-        Arc::new(Self { nodes, most, state, marked, has_begun: AtomicBool::new(false) })
+        let (state, marked, full) = (Mutex::default(), Notify::new(), FullHouses::default());
+        Arc::new(Self { nodes, most, state, marked, has_begun: AtomicBool::new(false), full })
     }
 
     /// A seat for a connection; when Redis cannot say, there is one.
@@ -126,43 +139,62 @@ impl Seats {
     /// When all are taken, by connections of nodes that live.
     pub async fn take(self: &Arc<Self>, user: &Arc<str>, connection: Uuid) -> Result<Seat, Taken> {
         // Held before it is asked for: whatever becomes of this call, the guard gives it back.
-        self.state.lock().held.insert(connection, user.clone());
+        let held = Held { user: user.clone(), is_seated: false };
+        self.state.lock().held.insert(connection, held);
         let seat = Seat { seats: self.clone(), connection };
+        let incarnation = self.nodes.incarnation();
         // On the heap: every session would have room for it.
-        match self.decide(user, connection).boxed().await {
-            Ok(true) => Ok(seat),
-            Ok(false) => Err(Taken),
-            Err(error) => {
-                tracing::debug!(%error, "seats are counted by this node alone");
-                self.mark(connection, user);
-                Ok(seat)
-            }
+        let decided = self.decide(user, connection).boxed().await;
+        if matches!(decided, Ok(false)) {
+            return Err(Taken);
         }
+        if let Some(held) = self.state.lock().held.get_mut(&connection) {
+            held.is_seated = true;
+        }
+        if let Err(error) = &decided {
+            tracing::debug!(%error, "seats are counted by this node alone");
+        }
+        // Under a new incarnation those that were seated then are written again, and this was not.
+        if decided.is_err() || self.nodes.incarnation() != incarnation {
+            self.mark(connection, user);
+        }
+        Ok(seat)
     }
 
     /// Whether there is a seat.
-    async fn decide(&self, user: &str, connection: Uuid) -> Result<bool, Error> {
+    async fn decide(&self, user: &Arc<str>, connection: Uuid) -> Result<bool, Error> {
         if !self.is_leased().await {
             return Err(Error::Late);
         }
-        let mut full = self.ask(user, connection, self.most, &[]).await?;
-        if full.is_none() {
+        let Some(mut found) = self.ask(user, connection, self.most, &[]).await? else {
             return Ok(true);
+        };
+        let begun = Instant::now();
+        if self.full.knows(user, begun) {
+            return Ok(false);
         }
         let (since_ms, _) = self.ends(&[]).await?;
-        let until = Instant::now() + PROOF_TIMEOUT;
-        while let Some(found) = full {
-            let gone = match self.standing(&found, since_ms, Instant::now() >= until).await? {
-                Standing::AllLive => return Ok(false),
+        let is_asked = self.doubt(user, &found).await;
+        let answered = if is_asked { begun + ANSWERED } else { begun };
+        let until = begun + PROOF_TIMEOUT;
+        loop {
+            let now = Instant::now();
+            let gone = match self.standing(&found, since_ms, now >= until).await? {
+                Standing::AllLive if now >= answered => {
+                    self.full.remember(user, now);
+                    return Ok(false);
+                }
                 Standing::Gone(gone) => gone,
-                Standing::Unproven => {
-                    sleep(PROOF_LOOK).await;
+                Standing::AllLive | Standing::Unproven => {
+                    sleep_until(until.min(now + PROOF_LOOK)).await;
                     Vec::new()
                 }
             };
-            full = self.ask(user, connection, self.most, &gone).await?;
+            match self.ask(user, connection, self.most, &gone).await? {
+                Some(full) => found = full,
+                None => return Ok(true),
+            }
         }
-        Ok(true)
     }
 
     /// A node that starts has its lease in a moment; one that has lost it does not wait.
@@ -206,13 +238,9 @@ impl Seats {
         let lease_ms = u64::try_from(LEASE.as_millis()).unwrap_or(u64::MAX);
         let (mut gone, mut unproven) = (Vec::new(), false);
         for (connection, incarnation) in found {
-            let is_held = || {
-                let id = connection.parse().ok();
-                id.is_some_and(|id: Uuid| self.state.lock().held.contains_key(&id))
-            };
             let is_live = match incarnation.and_then(|it| ends.get(&it)) {
                 // Of this node, in this life or an earlier one, or of nobody.
-                None | Some(0) => is_held(),
+                None | Some(0) => self.is_held(connection),
                 Some(ends_ms) if ends_ms.saturating_sub(lease_ms) >= since_ms => true,
                 Some(_) => {
                     unproven |= !is_over;
@@ -245,6 +273,11 @@ impl Seats {
         answer.unwrap_or(Err(Error::Late))
     }
 
+    fn is_held(&self, connection: &str) -> bool {
+        let id = connection.parse().ok();
+        id.is_some_and(|id: Uuid| self.state.lock().held.contains_key(&id))
+    }
+
     fn key(&self, user: &str) -> String {
         format!("{}:s:{user}", self.nodes.prefix())
     }
@@ -262,8 +295,8 @@ impl Seats {
 
     fn mark_all(&self) {
         let state = &mut *self.state.lock();
-        let held = state.held.iter().map(|(connection, user)| (*connection, user.clone()));
-        state.marked.extend(held);
+        let seated = state.held.iter().filter(|(_, held)| held.is_seated);
+        state.marked.extend(seated.map(|(connection, held)| (*connection, held.user.clone())));
     }
 
     /// Brings Redis up to date until `stop`.
@@ -271,7 +304,7 @@ impl Seats {
         tokio::select! {
             biased;
             () = stop.cancelled() => {}
-            () = self.follow() => {}
+            ((), ()) = async { tokio::join!(self.follow(), self.answer()) } => {}
         }
     }
 
@@ -347,8 +380,11 @@ enum Written {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let user = self.seats.state.lock().held.remove(&self.connection);
-        if let Some(user) = user {
+        let held = self.seats.state.lock().held.remove(&self.connection);
+        if let Some(Held { user, is_seated }) = held {
+            if is_seated {
+                self.seats.full.forget(&user);
+            }
             self.seats.mark(self.connection, &user);
         }
     }

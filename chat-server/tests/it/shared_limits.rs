@@ -243,6 +243,35 @@ async fn seats_of_nodes_that_are_dead_do_not_count() {
 }
 
 #[tokio::test]
+async fn a_seat_that_a_living_node_does_not_hold_keeps_nobody_out() {
+    let pair = Pair::start(&[("MAX_CONNECTIONS_PER_USER", "2")]).await;
+    let _one = enter(&pair.first).await;
+    let seats: Vec<(String, String)> = pair.query(&["HGETALL", "pair:s:ann"]).await;
+    let leaked = Uuid::new_v4().to_string();
+    // Given back before Redis was told that it is taken.
+    let () = pair.query(&["HSET", "pair:s:ann", &leaked, &seats[0].1]).await;
+    let asked = Instant::now();
+    let _two = enter(&pair.second).await;
+    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+    let is_there: bool = pair.query(&["HEXISTS", "pair:s:ann", &leaked]).await;
+    assert_eq!((pair.seats().await, is_there), (2, false));
+}
+
+#[tokio::test]
+async fn who_knocks_again_at_a_full_house_is_answered_at_once() {
+    let pair = Pair::start(&[("MAX_CONNECTIONS_PER_USER", "2")]).await;
+    let (one, _two) = (enter(&pair.first).await, enter(&pair.first).await);
+    assert_eq!(refused(&pair.second).await, FULL);
+    let asked = Instant::now();
+    assert_eq!(refused(&pair.second).await, FULL);
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    // Nobody is refused by what is remembered alone.
+    drop(one);
+    eventually("the seat is given back", async || pair.seats().await == 1).await;
+    enter(&pair.second).await;
+}
+
+#[tokio::test]
 async fn after_a_flush_every_seat_is_taken_again() {
     let pair = Pair::start(&[("MAX_CONNECTIONS_PER_USER", "2")]).await;
     let (_one, _two) = (enter(&pair.first).await, enter(&pair.second).await);
