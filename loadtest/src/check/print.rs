@@ -11,7 +11,7 @@ pub type Name = Arc<str>;
 pub struct Glimpse {
     /// Its place in its channel.
     pub offset: u64,
-    /// The [`print`] of its data.
+    /// The [`print()`] of its data.
     pub print: u64,
 }
 

@@ -107,7 +107,9 @@ impl Presence {
             return entered;
         }
         let incarnation = own.incarnation;
-        let names: Vec<_> = groups.values().map(|group| group[0].channel.clone()).collect();
+        let marked = groups.values().flatten().map(|mark| mark.channel.clone());
+        let mut channels: Vec<_> = marked.collect();
+        channels.dedup_by(|one, other| Arc::ptr_eq(one, other));
         let write = |group| self.write(table, incarnation, group);
         let mut written = stream::iter(groups.into_values().map(write)).buffer_unordered(AT_ONCE);
         let mut result = Ok(());
@@ -118,7 +120,7 @@ impl Presence {
         moves.settle();
         result?;
         table.nodes().make_sure(incarnation).await?;
-        self.leave(table, own, &names).await
+        self.leave(table, own, &channels).await
     }
 
     /// Notes the channels where there are no entries any more.
@@ -128,8 +130,16 @@ impl Presence {
         own: &mut Own,
         channels: &[Arc<Channel>],
     ) -> Result<(), Error> {
-        let deserted = channels.iter().filter(|channel| channel.is_deserted());
-        let mut left: Vec<_> = deserted.map(|channel| channel.name().clone()).collect();
+        // A channel that began a new life has another of its name, and people may be in either.
+        let is_here = |channel: &Arc<Channel>| {
+            let now = self.hub.find_by_text(channel.name());
+            !channel.is_deserted() || now.is_some_and(|now| !now.is_deserted())
+        };
+        let mut left: HashSet<_> = channels.iter().map(|channel| channel.name().clone()).collect();
+        for channel in channels.iter().filter(|channel| is_here(channel)) {
+            left.remove(channel.name());
+        }
+        let mut left: Vec<_> = left.into_iter().collect();
         left.retain(|name| own.channels.contains(name));
         if left.is_empty() {
             return Ok(());
