@@ -18,7 +18,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::table::{Entries, Rest, Table};
+use super::table::{Rest, Table};
 use super::{AT_ONCE, Presence};
 use crate::channel::CROWD;
 use crate::fanout::bus::{Crowd, Message, Topic};
@@ -92,19 +92,22 @@ impl Presence {
         }
         let mut due = table.bury(dead, CLAIM).await?;
         while let Some(incarnation) = due {
-            self.empty(table, incarnation).await?;
-            table.rest(incarnation, Rest::Over, AGAIN, FORGOTTEN_AFTER).await?;
+            // What is not done is done by whoever comes after the claim.
+            if self.empty(table, incarnation).await? {
+                table.rest(incarnation, Rest::Over, AGAIN, FORGOTTEN_AFTER).await?;
+            }
             due = table.bury(&HashSet::new(), CLAIM).await?;
         }
         Ok(())
     }
 
-    /// Removes all entries of a dead incarnation.
-    async fn empty(&self, table: &Table, dead: Uuid) -> Result<(), Error> {
+    /// Removes all entries of a dead incarnation; false when some are left, yet none could be
+    /// removed: somebody else is at it, or it would go on for ever.
+    async fn empty(&self, table: &Table, dead: Uuid) -> Result<bool, Error> {
         loop {
             let channels = table.left_in(dead).await?;
             if channels.is_empty() {
-                return Ok(());
+                return Ok(true);
             }
             let sweep = |channel: &String| {
                 let channel = channel.clone();
@@ -112,8 +115,9 @@ impl Presence {
             };
             let swept = stream::iter(channels.iter().map(sweep)).buffer_unordered(AT_ONCE);
             let () = swept.try_collect().await?;
-            let names: Vec<_> = channels.iter().map(|channel| channel.as_str().into()).collect();
-            table.enter(dead, &names, Entries::None).await?;
+            if table.forget(dead, &channels).await? == 0 {
+                return Ok(false);
+            }
             table.rest(dead, Rest::Under, CLAIM, FORGOTTEN_AFTER).await?;
         }
     }

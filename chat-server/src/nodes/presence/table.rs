@@ -198,6 +198,14 @@ impl Table {
         self.nodes.redis().query(cmd("SRANDMEMBER").arg(key).arg(CHANNELS_MAX)).await
     }
 
+    /// A dead incarnation has no entries in channels any more; how many of them were noted. Writes
+    /// are numbered by who made them, and whose entries these were makes none, so this has no
+    /// number: what still was on its way is found when the incarnation is looked at again.
+    pub(super) async fn forget(&self, dead: Uuid, channels: &[String]) -> Result<usize, Error> {
+        let key = self.channels_of(dead);
+        self.nodes.redis().query(cmd("SREM").arg(key).arg(channels)).await
+    }
+
     /// Removes a part of its entries in a channel.
     pub(super) async fn sweep(&self, dead: Uuid, channel: &str, at: u64) -> Result<Swept, Error> {
         let here = self.here(channel);

@@ -3,7 +3,9 @@
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use chassis::redis::commands::{Client as RedisClient, cmd};
 use chassis::testing::{deadline, free_port, redis_url};
+use chat_server::protocol::Json;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, interval};
@@ -99,6 +101,65 @@ async fn the_people_of_a_node_that_is_killed_are_gone_within_ten_seconds_and_tol
         let told = |message: &Value| message["push"]["leave"].is_object();
         client.expect_none("each leave is told once", told).await;
     }
+}
+
+#[tokio::test]
+async fn a_young_node_removes_what_an_old_one_left_that_had_written_more() {
+    let (first, _second, mut process) = scene().await;
+    let mut ann = first.connect("ann").await;
+    let mut sue = process.connect(&first, "sue").await;
+    sue.subscribe("lobby").await;
+    comes_to(&mut ann, "lobby", &["sue"]).await;
+    let redis = RedisClient::open(redis_url()).unwrap();
+    let mut redis = redis.get_multiplexed_async_connection().await.unwrap();
+    // Only the process has anybody anywhere.
+    let mut find = cmd("KEYS");
+    find.arg(format!("{}:{{in:*}}:writes", first.prefix()));
+    let written: Vec<String> = find.query_async(&mut redis).await.unwrap();
+    let [writes] = &written[..] else { panic!("{written:?}") };
+    let mut set = cmd("SET");
+    let () = set.arg(writes).arg(1_000_000).query_async(&mut redis).await.unwrap();
+    process.child.kill().unwrap();
+    process.child.wait().unwrap();
+    let killed = Instant::now();
+    comes_to(&mut ann, "lobby", &[]).await;
+    let channels = writes.strip_suffix(":writes").unwrap();
+    let mut ticks = interval(Duration::from_millis(50));
+    while cmd("EXISTS").arg(channels).query_async(&mut redis).await.unwrap() {
+        ticks.tick().await;
+        assert!(killed.elapsed() < Duration::from_secs(10), "its channels are still noted");
+    }
+}
+
+#[tokio::test]
+async fn who_is_in_the_new_life_of_a_channel_stays_noted_when_the_last_of_the_old_goes() {
+    let first = node(&[]).await;
+    let (mut ann, mut bob) = (first.connect("ann").await, first.connect("bob").await);
+    ann.subscribe("lobby").await;
+    bob.subscribe("lobby").await;
+    comes_to(&mut bob, "lobby", &["ann", "bob"]).await;
+    // It is waited for in the old life.
+    drop(ann);
+    let redis = RedisClient::open(redis_url()).unwrap();
+    let mut redis = redis.get_multiplexed_async_connection().await.unwrap();
+    let mut forget = cmd("DEL");
+    forget.arg(&["log", "meta"].map(|key| format!("{}:{{lobby}}:{key}", first.prefix())));
+    let () = forget.query_async(&mut redis).await.unwrap();
+    first.control.publish("lobby", Json::parse(b"1").unwrap()).await.unwrap();
+    assert_eq!(bob.push("unsubscribe").await["unsubscribe"]["code"], 2500);
+    bob.subscribe("lobby").await;
+    comes_to(&mut bob, "lobby", &["ann", "bob"]).await;
+    comes_to(&mut bob, "lobby", &["bob"]).await;
+    let mut find = cmd("KEYS");
+    find.arg(format!("{}:{{in:*}}", first.prefix()));
+    // A turn later, for what is noted follows what is written.
+    bob.subscribe("kitchen").await;
+    comes_to(&mut bob, "kitchen", &["bob"]).await;
+    let noted: Vec<String> = find.query_async(&mut redis).await.unwrap();
+    let mut channels: Vec<String> =
+        cmd("SMEMBERS").arg(&noted[..]).query_async(&mut redis).await.unwrap();
+    channels.sort_unstable();
+    assert_eq!(channels, ["kitchen", "lobby"]);
 }
 
 #[tokio::test]
