@@ -18,4 +18,7 @@ for i = 1, #page[2], 2 do
     end
   end
 end
+if redis.call('EXISTS', KEYS[1]) == 0 then
+  redis.call('DEL', KEYS[2])
+end
 return { page[1], before, removed }

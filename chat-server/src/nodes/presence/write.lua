@@ -15,6 +15,13 @@ local function user_of(entry)
   local length = string.byte(entry, 17) * 256 + string.byte(entry, 18)
   return string.sub(entry, 19, 18 + length)
 end
+-- Redis may have evicted one of the two: they are made to agree again.
+if redis.call('EXISTS', KEYS[1]) ~= redis.call('EXISTS', KEYS[2]) then
+  redis.call('DEL', KEYS[2])
+  for _, entry in ipairs(redis.call('HVALS', KEYS[1])) do
+    redis.call('HINCRBY', KEYS[2], user_of(entry), 1)
+  end
+end
 local before = {}
 for i = 3, #ARGV, 2 do
   local client, entry = ARGV[i], ARGV[i + 1]
@@ -33,4 +40,8 @@ for i = 3, #ARGV, 2 do
     end
   end
 end
-return { redis.call('HLEN', KEYS[1]), redis.call('HLEN', KEYS[2]), before }
+local clients = redis.call('HLEN', KEYS[1])
+if clients == 0 then
+  redis.call('DEL', KEYS[2])
+end
+return { clients, redis.call('HLEN', KEYS[2]), before }
