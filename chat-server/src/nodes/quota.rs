@@ -175,7 +175,8 @@ mod tests {
     #[test]
     fn those_turned_away_are_bounded_and_looked_through_once_in_a_while() {
         let (mut state, start) = (State::default(), Instant::now());
-        let client = |number: usize| IpAddr::V4(Ipv4Addr::from_bits(number as u32));
+        let client =
+            |number: usize| IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(number).unwrap()));
         let wait = Duration::from_millis(100);
         (0..REFUSED_MAX).for_each(|number| state.remember(client(number), wait, start));
         // All are turned away still: one look finds nobody to forget.

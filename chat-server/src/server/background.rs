@@ -218,7 +218,7 @@ mod tests {
         again.begin(Over::Feed("ann".into()));
         assert_eq!((told(ann.handle()), told(bob.handle())), (1, 0));
 
-        let running = tokio::spawn(again.clone().run(over.clone()));
+        let running = TaskTracker::new().spawn(again.clone().run(over.clone()));
         let step = LOOK_INTERVAL / 10;
         let mut counts = Vec::new();
         for _ in 0..30 {
