@@ -20,6 +20,17 @@ async fn node(variables: &[(&str, &str)]) -> Stage {
     Stage::node(Backend::Sqlite, &all).await
 }
 
+/// Channels that keep nothing: nobody is put out of one when Redis forgets what it had.
+const UNKEPT: &str = "[without_namespace]\nallow_subscribe = true\nallow_publish = true\n\
+    allow_presence = true\npresence = true\njoin_leave = true\nforce_push_join_leave = true\n";
+
+/// The file that says so; it goes with the value.
+fn unkept() -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), UNKEPT).unwrap();
+    file
+}
+
 /// Who is there by one node: clients, users, and the users in the list in order.
 async fn truth(client: &mut Client, channel: &str) -> (u64, u64, Vec<String>) {
     let stats = client.ask("presence_stats", json!({ "channel": channel })).await;

@@ -9,7 +9,7 @@ use chassis::testing::{FaultProxy, Redis};
 use serde_json::{Value, json};
 use tokio::time::{Instant, interval};
 
-use super::{comes_to, node, of, truth};
+use super::{comes_to, node, of, truth, unkept};
 use crate::harness::{Client, Stage};
 
 /// Longer than a lease.
@@ -23,6 +23,7 @@ struct Scene {
     second: Stage,
     ann: Client,
     bob: Client,
+    _channels: tempfile::NamedTempFile,
 }
 
 impl Scene {
@@ -31,7 +32,9 @@ impl Scene {
         let redis = Redis::start().await;
         let proxy = FaultProxy::start(redis.address()).await;
         let url = redis.url();
-        let first = node(&[("REDIS_URL", &url)]).await;
+        let channels = unkept();
+        let path = channels.path().to_str().unwrap();
+        let first = node(&[("REDIS_URL", &url), ("CHANNELS_FILE", path)]).await;
         let behind = Location::parse(&redis.url_at(proxy.address()).into()).unwrap();
         let second =
             first.twin_with(|config| config.nodes.as_mut().unwrap().redis.location = behind).await;
@@ -39,7 +42,7 @@ impl Scene {
         ann.subscribe("lobby").await;
         bob.subscribe("lobby").await;
         ann.expect(of("join", "bob")).await;
-        Self { redis, proxy, first, second, ann, bob }
+        Self { redis, proxy, first, second, ann, bob, _channels: channels }
     }
 
     /// Some come and some go while something is wrong; every command is answered all the same.
