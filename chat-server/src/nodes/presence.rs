@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::OptionFuture;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use self::table::Table;
@@ -44,13 +45,20 @@ pub struct Presence {
     bus: Bus,
     /// `None` for a node alone.
     table: Option<Table>,
+    /// What is in the table may have been lost.
+    again: Notify,
 }
 
 impl Presence {
     /// Presence in the channels of `hub`, and of those of the other nodes.
     #[must_use]
     pub fn new(hub: Arc<Hub>, bus: Bus, nodes: Option<Arc<Nodes>>) -> Arc<Self> {
-        Arc::new(Self { hub, bus, table: nodes.map(Table::new) })
+        Arc::new(Self { hub, bus, table: nodes.map(Table::new), again: Notify::new() })
+    }
+
+    /// A server that was away is back, perhaps without what it had: everyone is written again.
+    pub fn write_again(&self) {
+        self.again.notify_one();
     }
 
     /// Keeps everything until `stop`.

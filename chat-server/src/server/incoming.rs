@@ -78,5 +78,6 @@ impl Receiver for Incoming {
 
     fn resumed(&self) {
         self.services.fanout.compare_soon();
+        self.services.presence.write_again();
     }
 }

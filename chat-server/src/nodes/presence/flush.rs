@@ -56,6 +56,11 @@ impl Presence {
                     own = Own { incarnation: now.incarnation, channels: HashSet::new() };
                     self.mark_again(now.cause);
                 }
+                // A server of a cluster may be back empty while the lease, on another, was kept.
+                () = self.again.notified() => {
+                    own.channels.clear();
+                    self.mark_again(Cause::Forgotten);
+                }
                 () = moves.marked() => {}
             }
             table.nodes().leased().await;
