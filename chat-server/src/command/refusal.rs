@@ -9,6 +9,9 @@ use crate::protocol::{ErrorCode, ErrorReply};
 use crate::room::Denied;
 use crate::store::{Conflict, Error};
 
+/// In how long a channel that Redis has lost stands at the beginning of a new life here.
+const BEGINS: Duration = Duration::from_millis(100);
+
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         match error {
@@ -57,6 +60,7 @@ impl From<ReadError> for Refusal {
         match error {
             ReadError::Store(error) => error.into(),
             ReadError::Unavailable(unavailable) => unavailable.into(),
+            ReadError::Over => Unavailable { reason: "epoch_over", retry_after: BEGINS }.into(),
         }
     }
 }

@@ -19,6 +19,9 @@ pub enum ReadError {
     /// Redis does not say.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
+    /// Redis has lost it: the channel begins a new life, and whoever comes again finds that one.
+    #[error("the life of these offsets is over")]
+    Over,
 }
 
 /// What there is of a channel.
@@ -42,15 +45,11 @@ impl Fanout {
         }
         let Some(log) = &self.shared else { return Ok(Ends { head: 0, trimmed: 0 }) };
         let stands = log.stand(Place::of(channel)).await?;
-        let is_over = stands.epoch != channel.epoch();
-        if is_over {
-            self.compare_shared_soon();
-        }
-        // Nothing of another life counts.
-        Ok(Ends { head: if is_over { 0 } else { stands.offset }, trimmed: 0 })
+        self.is_of_this_life(channel, &stands)?;
+        Ok(Ends { head: stands.offset, trimmed: 0 })
     }
 
-    /// The publications behind an offset, in order; those of a life that is over are none.
+    /// The publications behind an offset, in order.
     ///
     /// # Errors
     /// They cannot be read.
@@ -68,11 +67,18 @@ impl Fanout {
         let (since, bytes_max, age) = (Since::After(offset), PAGE_BYTES_MAX, Age::Shown);
         let extract = Extract { since, limit, bytes_max, age };
         let page = log.page(Place::of(channel), extract).await?;
-        if page.top.epoch != channel.epoch() {
-            self.compare_shared_soon();
-            return Ok(Vec::new());
-        }
+        self.is_of_this_life(channel, &page.top)?;
         Ok(page.publications)
+    }
+
+    /// An error when Redis has another life of a channel than the one that is live here: what was
+    /// missed in this one cannot be had, and nobody is to be told that it goes on without it.
+    fn is_of_this_life(&self, channel: &Channel, found: &Position) -> Result<(), ReadError> {
+        if found.epoch == channel.epoch() {
+            return Ok(());
+        }
+        self.compare_shared_soon();
+        Err(ReadError::Over)
     }
 
     /// A page of a channel that perhaps nobody uses here, and where it stands; without an epoch

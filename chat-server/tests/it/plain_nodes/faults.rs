@@ -109,6 +109,34 @@ async fn a_flushed_redis_begins_a_new_life_for_everyone() {
 }
 
 #[tokio::test]
+async fn who_comes_back_into_a_life_that_is_over_is_not_told_that_it_goes_on() {
+    let redis = Redis::start().await;
+    let Pair { first, second, _channels } = pair_on(&redis).await;
+    let mut ann = first.connect("ann").await;
+    let before = ann.subscribe("on:1").await["epoch"].clone();
+    for _ in 0..3 {
+        say(&first, "on:1", "before").await;
+    }
+    // There it is live now, and nothing of it is in memory.
+    second.connect("bob").await.subscribe("on:1").await;
+    let mut eve = second.connect("eve").await;
+    ask::<()>(&redis, &["FLUSHALL"]).await;
+    eventually("eve is told of the new life", async || {
+        let from = json!({ "channel": "on:1", "recover": true, "offset": 1, "epoch": before });
+        let reply = eve.ask("subscribe", from).await;
+        if reply["error"]["reason"] == "epoch_over" {
+            return false;
+        }
+        let told = &reply["subscribe"];
+        assert!(told.is_object(), "{reply}");
+        assert_ne!(told["epoch"], before);
+        assert_eq!(told["recovered"], Value::Null);
+        true
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_redis_that_was_killed_and_came_back_empty_begins_a_new_life() {
     let redis = Redis::start().await;
     let pair = pair_on(&redis).await;
