@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
-use loadtest::Options;
-use loadtest::voice::Voice;
+use loadtest::check::Options;
+use loadtest::check::voice::Voice;
 
 /// Chosen once, for nothing.
 const SEED: u64 = 1;
@@ -34,7 +34,7 @@ fn seed() -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_nodes_keep_their_word_whatever_dies() {
     let options = small();
-    let report = Box::pin(loadtest::run(&options, Voice::new())).await.unwrap();
+    let report = Box::pin(loadtest::check::run(&options, Voice::new())).await.unwrap();
     let wrong = report.wrong();
     assert!(
         wrong.is_empty(),

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{Kind, Leave, Line, Person};
 use crate::check::Name;
-use crate::world::World;
+use crate::check::world::World;
 
 const ROOM: &str = "room:r";
 const PLAIN: &str = "plain:p";

@@ -7,10 +7,10 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
+use crate::check::client::Link;
+use crate::check::stage::Stage;
+use crate::check::world::World;
 use crate::check::{Name, presence};
-use crate::client::Link;
-use crate::stage::Stage;
-use crate::world::World;
 
 /// Presence is the truth so soon after the last fault.
 pub const TRUE_WITHIN: Duration = Duration::from_secs(10);

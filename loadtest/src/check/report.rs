@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::check::client::{Kind, Record};
+use crate::check::faults::{Happened, Kind as Fault, Schedule};
+use crate::check::figures::Row;
+use crate::check::options::Options;
+use crate::check::run::{Ending, Presence};
+use crate::check::stage::HISTORY_SIZE;
+use crate::check::voice::Voice;
+use crate::check::world::World;
 use crate::check::{plain, rooms};
-use crate::client::{Kind, Record};
-use crate::faults::{Happened, Kind as Fault, Schedule};
-use crate::figures::Row;
-use crate::options::Options;
-use crate::run::{Ending, Presence};
-use crate::stage::HISTORY_SIZE;
-use crate::voice::Voice;
-use crate::world::World;
 
 /// So many of each kind of what is wrong are told on a terminal; the JSON has all.
 const TOLD_MAX: usize = 6;

@@ -11,10 +11,10 @@ use sqlx::{Connection as _, Row as _};
 use uuid::Uuid;
 
 use super::cast::Cast;
+use crate::check::client::Link;
+use crate::check::stage::Stage;
+use crate::check::world::World;
 use crate::check::{Glimpse, Name, plain, print, rooms};
-use crate::client::Link;
-use crate::stage::Stage;
-use crate::world::World;
 
 /// Publications in one page of history, at most.
 const PAGE: u64 = 1000;
@@ -139,7 +139,7 @@ struct History<'a> {
     epoch: String,
     offset: u64,
     #[serde(borrow)]
-    publications: Vec<crate::client::wire::Publication<'a>>,
+    publications: Vec<crate::check::client::wire::Publication<'a>>,
 }
 
 fn glimpse((offset, data): &(u64, String)) -> Glimpse {

@@ -12,8 +12,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::check::Name;
-use crate::client::{Kind, Person};
-use crate::figures::{Figures, Weather};
+use crate::check::client::{Kind, Person};
+use crate::check::figures::{Figures, Weather};
 
 /// Signs every token of a run. The servers are made for the run and gone with it.
 pub const SECRET: &str = "a secret that only the servers of a load test know";

@@ -8,8 +8,8 @@ use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use crate::client::Kind;
-use crate::client::wire::Refusal;
+use crate::check::client::Kind;
+use crate::check::client::wire::Refusal;
 
 /// Longest that is told apart; above everything a run waits for.
 const TIME_MAX: Duration = Duration::from_secs(600);

@@ -17,8 +17,8 @@ use super::link::PATIENCE;
 use super::place::{Kind, Place};
 use super::record::{Line, Odd, Record};
 use super::wire::{Published, Push, Refusal, Reply, Subscribed};
+use crate::check::world::World;
 use crate::check::{Name, plain, print, rooms};
-use crate::world::World;
 
 /// Messages of one client to one kind of channel that wait for their answer at once: a fault always
 /// meets some, and plain channels that have to wait for Redis hold no room up.

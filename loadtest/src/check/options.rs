@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::faults::Kind;
+use crate::check::faults::Kind;
 
 /// What a run is made of. The defaults are the full check.
 #[derive(Debug, Clone)]

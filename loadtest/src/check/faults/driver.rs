@@ -11,9 +11,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{Kind, Schedule, Step};
-use crate::stage::{Broker, Stage};
-use crate::voice::Voice;
-use crate::world::World;
+use crate::check::stage::{Broker, Stage};
+use crate::check::voice::Voice;
+use crate::check::world::World;
 
 /// Between two cuts.
 const BEAT: Duration = Duration::from_millis(400);

@@ -24,7 +24,7 @@ pub use self::link::{Gone, Link};
 pub use self::person::{Leave, Person};
 pub use self::place::{Broken, Kind, Place};
 pub use self::record::{Line, Odd, Record};
-use crate::world::{Goal, World};
+use crate::check::world::{Goal, World};
 
 /// The first pause before coming back, and the longest: SDKs begin at half a second, and presence
 /// has to be true soon.

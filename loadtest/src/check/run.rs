@@ -25,13 +25,13 @@ use self::cast::Cast;
 pub use self::ending::Ending;
 use self::judge::Judge;
 pub use self::judge::{Presence, TRUE_WITHIN};
-use crate::client::{Record, play};
-use crate::faults::{Driver, Happened, Kind, Schedule};
-use crate::options::Options;
-use crate::report::Report;
-use crate::stage::{Clock, Stage};
-use crate::voice::Voice;
-use crate::world::{Goal, World};
+use crate::check::client::{Record, play};
+use crate::check::faults::{Driver, Happened, Kind, Schedule};
+use crate::check::options::Options;
+use crate::check::report::Report;
+use crate::check::stage::{Clock, Stage};
+use crate::check::voice::Voice;
+use crate::check::world::{Goal, World};
 
 /// Messages go on for so long behind the last fault: presence is judged under load.
 const TAIL: Duration = Duration::from_secs(8);

@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::check::Name;
-use crate::client::{Kind, Line, Link, Person};
-use crate::options::Options;
-use crate::stage::Stage;
-use crate::world::World;
+use crate::check::client::{Kind, Line, Link, Person};
+use crate::check::options::Options;
+use crate::check::stage::Stage;
+use crate::check::world::World;
 
 /// Rooms of each client.
 const ROOMS_EACH: usize = 3;

@@ -18,9 +18,9 @@ use chassis::testing::{FaultProxy, Postgres, Redis, RedisCluster};
 pub use self::broker::Broker;
 pub use self::clock::Clock;
 pub use self::node::Node;
-use crate::faults::Kind;
-use crate::options::{Options, RedisKind, StoreKind};
-use crate::world::SECRET;
+use crate::check::faults::Kind;
+use crate::check::options::{Options, RedisKind, StoreKind};
+use crate::check::world::SECRET;
 
 /// The most connections of one node to PostgreSQL; the server of a run takes forty in all.
 const POOL_SIZE: usize = 8;
