@@ -4,9 +4,9 @@
 //! name -> Namespaces (options) -> Hub (registry) -> Channel: position, history, presence, fan-out
 //! ```
 //! Everything here lives in the memory of one process: what other nodes do comes in through
-//! `fanout`. A channel assigns offsets, or puts those that the store or Redis gave in order, and queues its frames under one short lock, so every
-//! receiver sees one order; nothing is encoded twice and no socket is touched. Nothing here calls a
-//! store, a session or a command.
+//! `fanout`. A channel assigns offsets, or puts those that the store or Redis gave in order, and
+//! queues its frames under one short lock, so every receiver sees one order; nothing is encoded
+//! twice and no socket is touched. Nothing here calls a store, a session or a command.
 
 mod changes;
 pub(crate) mod epoch;
@@ -19,6 +19,8 @@ mod namespace;
 mod order;
 mod outlet;
 mod seats;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use changes::{Changes, Notes};
 pub use history::{History, Page, Since};

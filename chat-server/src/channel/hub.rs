@@ -292,34 +292,13 @@ impl Hub {
 
 #[cfg(test)]
 mod tests {
-    use chassis::delivery::{Config, Delivered, Observer, Shed};
-    use tokio_util::task::TaskTracker;
-
+    use super::super::testing::{channel, hub};
     use super::*;
     use crate::channel::{Arrival, Since};
-    use crate::config::Environment;
     use crate::protocol::{Json, Position, Publication};
 
-    struct Nobody;
-
-    impl Observer for Nobody {
-        fn delivered(&self, _: Delivered) {}
-        fn caught_up(&self, _: u64) {}
-        fn shed(&self, _: Shed) {}
-        fn failed(&self) {}
-    }
-
-    fn hub() -> Arc<Hub> {
-        let sizes = Config { shards: 1, backlog_bytes_max: 1, budget_bytes: 1 };
-        let observer: Arc<dyn Observer> = Arc::new(Nobody);
-        let delivery = Delivery::start(sizes, &observer, &TaskTracker::new());
-        let namespaces = Namespaces::load(None, Environment::Development).unwrap();
-        Hub::new(namespaces, delivery, Bus::Local, 1 << 20)
-    }
-
     fn lobby(hub: &Hub) -> Arc<Channel> {
-        let name = ChannelName::parse("lobby").unwrap();
-        hub.channel(&name, hub.options(&name).unwrap()).unwrap()
+        channel(hub, "lobby")
     }
 
     fn sweep(hub: &Hub) {

@@ -288,32 +288,8 @@ impl Mark {
 
 #[cfg(test)]
 mod tests {
-    use chassis::delivery::{Config, Delivered, Delivery, Observer, Shed};
-    use tokio_util::task::TaskTracker;
-
+    use super::super::testing::{channel, hub};
     use super::*;
-    use crate::channel::{ChannelName, Hub, Namespaces};
-    use crate::config::Environment;
-    use crate::fanout::bus::Bus;
-
-    struct Nobody;
-
-    impl Observer for Nobody {
-        fn delivered(&self, _: Delivered) {}
-        fn caught_up(&self, _: u64) {}
-        fn shed(&self, _: Shed) {}
-        fn failed(&self) {}
-    }
-
-    fn lobby() -> Arc<Channel> {
-        let sizes = Config { shards: 1, backlog_bytes_max: 1, budget_bytes: 1 };
-        let observer: Arc<dyn Observer> = Arc::new(Nobody);
-        let delivery = Delivery::start(sizes, &observer, &TaskTracker::new());
-        let namespaces = Namespaces::load(None, Environment::Development).unwrap();
-        let hub = Hub::new(namespaces, delivery, Bus::Local, 1 << 20);
-        let name = ChannelName::parse("lobby").unwrap();
-        hub.channel(&name, hub.options(&name).unwrap()).unwrap()
-    }
 
     fn wishes(moves: &Moves) -> Vec<(bool, Known)> {
         moves.take().iter().map(|mark| (mark.here, mark.known)).collect()
@@ -321,7 +297,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_comes_and_goes_unnoticed_leaves_no_mark() {
-        let (moves, channel, ann) = (Moves::new(true), lobby(), Arc::default());
+        let (moves, channel, ann) = (Moves::new(true), channel(&hub(), "lobby"), Arc::default());
         moves.mark(&channel, &ann, true);
         moves.mark(&channel, &ann, false);
         assert_eq!(wishes(&moves), []);
@@ -332,7 +308,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_is_away_for_a_moment_while_others_forget_is_told_again() {
-        let (moves, channel, ann) = (Moves::new(true), lobby(), Arc::default());
+        let (moves, channel, ann) = (Moves::new(true), channel(&hub(), "lobby"), Arc::default());
         let there = [(true, Known::Unknown)];
         // Gone before the others are doubted, or meanwhile; nobody who is looked for.
         for is_before in [true, false] {

@@ -141,25 +141,11 @@ impl Authority {
 
 #[cfg(test)]
 mod tests {
-    use chassis::delivery::{Config, Delivered, Delivery, Observer, Shed};
-    use tokio_util::task::TaskTracker;
-
     use super::*;
-    use crate::channel::Namespaces;
-    use crate::config::Environment;
-    use crate::fanout::bus::Bus;
+    use crate::channel::testing::hub;
     use crate::room::happening::{Heard, MemberChange};
     use crate::room::{FOR_EVER, Kind, Role, RoomName};
     use crate::store::{Deed, NewRoom, Settings, Target};
-
-    struct Nobody;
-
-    impl Observer for Nobody {
-        fn delivered(&self, _: Delivered) {}
-        fn caught_up(&self, _: u64) {}
-        fn shed(&self, _: Shed) {}
-        fn failed(&self) {}
-    }
 
     /// A public room of ann's with bob in it.
     async fn lobby() -> (tempfile::TempDir, Arc<Store>, RoomId) {
@@ -175,11 +161,7 @@ mod tests {
     }
 
     fn authority(store: &Arc<Store>) -> Authority {
-        let sizes = Config { shards: 1, backlog_bytes_max: 1, budget_bytes: 1 };
-        let observer: Arc<dyn Observer> = Arc::new(Nobody);
-        let delivery = Delivery::start(sizes, &observer, &TaskTracker::new());
-        let namespaces = Namespaces::load(None, Environment::Development).unwrap();
-        Authority::new(store.clone(), Hub::new(namespaces, delivery, Bus::Local, 1 << 20))
+        Authority::new(store.clone(), hub())
     }
 
     fn banned() -> Heard {

@@ -254,35 +254,18 @@ fn page_len(publications: &[Publication]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use chassis::delivery::{Config, Delivered, Delivery, Observer, Shed, Wire};
+    use chassis::delivery::Wire;
     use chassis::testing::deadline;
-    use tokio_util::task::TaskTracker;
 
     use super::*;
-    use crate::channel::{ChannelName, Hub, Namespaces};
-    use crate::config::Environment;
-    use crate::fanout::bus::Bus;
-
-    struct Nobody;
-
-    impl Observer for Nobody {
-        fn delivered(&self, _: Delivered) {}
-        fn caught_up(&self, _: u64) {}
-        fn shed(&self, _: Shed) {}
-        fn failed(&self) {}
-    }
+    use crate::channel::testing;
 
     #[tokio::test]
     async fn who_stops_waiting_on_the_way_into_a_channel_that_has_ended_is_not_held_there() {
-        let sizes = Config { shards: 1, backlog_bytes_max: 1 << 20, budget_bytes: 1 << 20 };
-        let observer: Arc<dyn Observer> = Arc::new(Nobody);
-        let delivery = Delivery::start(sizes, &observer, &TaskTracker::new());
+        let hub = testing::hub();
         let (wire, _body) = Wire::pipe(1 << 20);
-        let member = delivery.join(wire);
-        let namespaces = Namespaces::load(None, Environment::Development).unwrap();
-        let hub = Hub::new(namespaces, delivery, Bus::Local, 1 << 20);
-        let name = ChannelName::parse("lobby").unwrap();
-        let channel = hub.channel(&name, hub.options(&name).unwrap()).unwrap();
+        let member = hub.delivery().join(wire);
+        let channel = testing::channel(&hub, "lobby");
 
         let format = Format::WebSocketJson;
         let subscription = channel.reserve(&member, format, Arc::default(), false);

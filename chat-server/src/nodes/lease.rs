@@ -176,20 +176,7 @@ impl Nodes {
         Ok(())
     }
 
-    /// Whether an incarnation is alive, as of the last beat: one that came within the last second
-    /// may be missing, one that died may be there for another [`LEASE`].
-    #[must_use]
-    pub fn is_alive(&self, incarnation: Uuid) -> bool {
-        incarnation == self.incarnation() || self.lease.peers.borrow().is_alive(incarnation)
-    }
-
-    /// Who is alive, this node among them, as of the last beat.
-    #[must_use]
-    pub fn peers(&self) -> Arc<Peers> {
-        self.lease.peers.borrow().clone()
-    }
-
-    /// The same after every beat.
+    /// Who is alive, this node among them, and who no longer, as of each beat.
     #[must_use]
     pub fn beats(&self) -> watch::Receiver<Arc<Peers>> {
         self.lease.peers.subscribe()

@@ -97,13 +97,7 @@ impl Peers {
         Self { alive: alive.collect(), over }
     }
 
-    /// Whether an incarnation has a lease.
-    #[must_use]
-    pub fn is_alive(&self, incarnation: Uuid) -> bool {
-        self.alive.iter().any(|peer| peer.incarnation == incarnation)
-    }
-
-    /// Everyone who has one.
+    /// Everyone who has a lease.
     #[must_use]
     pub fn alive(&self) -> &[Peer] {
         &self.alive

@@ -9,10 +9,27 @@ mod strangers;
 use serde_json::{Value, json};
 
 use crate::harness::rooms::Room;
-use crate::harness::{Client, Stage, eventually, http};
+use crate::harness::{Backend, Client, Stage, eventually, http};
 
 /// What a node has heard of others.
 const HEARD: &str = "bus_messages_total{direction=\"received\"}";
+
+/// Two nodes that hear each other, with these variables set.
+async fn two_nodes(variables: &[(&str, &str)]) -> (Stage, Stage) {
+    let first = Stage::node(Backend::Sqlite, variables).await;
+    let second = first.twin().await;
+    shows(&first, "bus_up 1").await;
+    shows(&second, "bus_up 1").await;
+    (first, second)
+}
+
+/// Ann on one node and Bob on another, who listens to a room of theirs.
+async fn in_a_room(first: &Stage, second: &Stage) -> (Client, Client, Room) {
+    let (mut ann, mut bob) = (first.connect("ann").await, second.connect("bob").await);
+    let room = ann.create("public", &["bob"]).await;
+    bob.subscribe(&room.channel).await;
+    (ann, bob, room)
+}
 
 /// Waits until a line stands in the metrics of a node.
 async fn shows(stage: &Stage, line: &str) {

@@ -64,6 +64,16 @@ fn of(kind: &'static str, user: &'static str) -> impl Fn(&Value) -> bool {
     move |message| message["push"][kind]["info"]["user"] == user
 }
 
+/// Bob on one node, who was told that Ann came in on the other.
+async fn in_the_lobby(first: &Stage, second: &Stage) -> (Client, Client) {
+    let mut bob = second.connect("bob").await;
+    bob.subscribe("lobby").await;
+    let mut ann = first.connect("ann").await;
+    ann.subscribe("lobby").await;
+    bob.expect(of("join", "ann")).await;
+    (ann, bob)
+}
+
 #[tokio::test]
 async fn joins_and_leaves_are_told_and_counted_on_every_node() {
     let first = node(&[]).await;
@@ -143,11 +153,7 @@ async fn who_comes_back_on_another_node_in_time_was_never_away() {
 async fn who_does_not_come_back_is_gone_when_the_time_is_over() {
     let first = node(&[]).await;
     let second = first.twin().await;
-    let mut bob = second.connect("bob").await;
-    bob.subscribe("lobby").await;
-    let mut ann = first.connect("ann").await;
-    ann.subscribe("lobby").await;
-    bob.expect(of("join", "ann")).await;
+    let (ann, mut bob) = in_the_lobby(&first, &second).await;
     let broken = Instant::now();
     drop(ann);
     bob.expect(of("leave", "ann")).await;
@@ -167,11 +173,7 @@ async fn who_does_not_come_back_is_gone_when_the_time_is_over() {
 async fn a_node_that_drains_hands_its_people_over_without_a_flicker() {
     let first = node(&[]).await;
     let second = first.twin().await;
-    let mut bob = second.connect("bob").await;
-    bob.subscribe("lobby").await;
-    let mut ann = first.connect("ann").await;
-    ann.subscribe("lobby").await;
-    bob.expect(of("join", "ann")).await;
+    let (mut ann, mut bob) = in_the_lobby(&first, &second).await;
     first.shutdown.trigger();
     assert_eq!(ann.closed().await, 3001);
     assert!(truth(&mut bob, "lobby").await.2.contains(&"ann".to_owned()));

@@ -287,7 +287,8 @@ async fn rolling_restart(backend: Backend, scale: Scale) {
     drop(nodes);
 }
 
-/// Says what it cost, how many came back for one query, and that nothing was lost, doubled or answered otherwise.
+/// Says what it cost, how many came back for one query, and that nothing was lost, doubled or
+/// answered otherwise.
 #[expect(clippy::print_stdout, reason = "the figures are what the run is for")]
 fn report(
     tally: &Tally,

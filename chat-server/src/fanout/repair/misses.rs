@@ -107,35 +107,15 @@ impl Id {
 
 #[cfg(test)]
 mod tests {
-    use chassis::delivery::{Config, Delivered, Delivery, Observer, Shed};
     use futures_util::FutureExt;
     use tokio::time::advance;
-    use tokio_util::task::TaskTracker;
 
     use super::*;
-    use crate::channel::{ChannelName, Hub, Namespaces};
-    use crate::config::Environment;
-    use crate::fanout::bus::Bus;
-
-    struct Nobody;
-
-    impl Observer for Nobody {
-        fn delivered(&self, _: Delivered) {}
-        fn caught_up(&self, _: u64) {}
-        fn shed(&self, _: Shed) {}
-        fn failed(&self) {}
-    }
+    use crate::channel::testing::{channel, hub};
 
     fn channels<const N: usize>(names: [&str; N]) -> [Arc<Channel>; N] {
-        let sizes = Config { shards: 1, backlog_bytes_max: 1, budget_bytes: 1 };
-        let observer: Arc<dyn Observer> = Arc::new(Nobody);
-        let delivery = Delivery::start(sizes, &observer, &TaskTracker::new());
-        let namespaces = Namespaces::load(None, Environment::Development).unwrap();
-        let hub = Hub::new(namespaces, delivery, Bus::Local, 1 << 20);
-        names.map(|name| {
-            let name = ChannelName::parse(name).unwrap();
-            hub.channel(&name, hub.options(&name).unwrap()).unwrap()
-        })
+        let hub = hub();
+        names.map(|name| channel(&hub, name))
     }
 
     async fn next(misses: &mut Misses, after: std::time::Duration) -> Awaited {

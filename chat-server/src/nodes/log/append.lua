@@ -6,13 +6,8 @@
 local log, meta, topic = KEYS[1], KEYS[2], KEYS[3]
 local envelope = ARGV[2]
 
-local epoch, offset = stands(meta)
-if epoch == ARGV[6] and offset < tonumber(ARGV[7]) then epoch = nil end
-if not epoch then
-    local failed = begin(log, meta, ARGV[1])
-    if failed then return failed end
-    epoch, offset = ARGV[1], 0
-end
+local epoch, offset, failed = stands_or_begins(log, meta, ARGV[1], ARGV[6], ARGV[7])
+if failed then return failed end
 
 local function add()
     offset = offset + 1

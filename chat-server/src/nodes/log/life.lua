@@ -34,3 +34,13 @@ local function begin(log, meta, epoch)
     end
     redis.call('DEL', log)
 end
+
+-- Where a channel stands, in a new life where there is none, or where less stands than the caller
+-- knows; then an error, if that cannot be.
+local function stands_or_begins(log, meta, life, known_epoch, known_offset)
+    local epoch, offset = stands(meta)
+    if epoch and (epoch ~= known_epoch or offset >= tonumber(known_offset)) then
+        return epoch, offset
+    end
+    return life, 0, begin(log, meta, life)
+end

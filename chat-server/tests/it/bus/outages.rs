@@ -8,7 +8,7 @@ use chat_server::config::Config;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{count, has, is_away_for, reason, says, shows};
+use super::{count, has, in_a_room, is_away_for, reason, says, shows, two_nodes};
 use crate::harness::{Backend, Stage};
 
 /// A second to look, one to be silent, and what a loaded machine takes.
@@ -47,9 +47,7 @@ async fn a_node_starts_without_redis_and_finds_it_when_it_comes() {
     shows(&first, "bus_up 1").await;
     shows(&second, "bus_up 1").await;
     assert_eq!(reason(&first).await, None);
-    let (mut ann, mut bob) = (first.connect("ann").await, second.connect("bob").await);
-    let room = ann.create("public", &["bob"]).await;
-    bob.subscribe(&room.channel).await;
+    let (mut ann, mut bob, room) = in_a_room(&first, &second).await;
     let sent = Instant::now();
     says(&mut ann, &mut bob, &room, "hi").await;
     assert!(sent.elapsed() < Duration::from_secs(1), "{:?}", sent.elapsed());
@@ -60,9 +58,7 @@ async fn a_redis_that_was_killed_is_used_again_and_nothing_is_missed() {
     let redis = Redis::start().await;
     let first = Stage::node(Backend::Sqlite, &[("REDIS_URL", &redis.url())]).await;
     let second = first.twin().await;
-    let (mut ann, mut bob) = (first.connect("ann").await, second.connect("bob").await);
-    let room = ann.create("public", &["bob"]).await;
-    bob.subscribe(&room.channel).await;
+    let (mut ann, mut bob, room) = in_a_room(&first, &second).await;
     says(&mut ann, &mut bob, &room, "before").await;
     redis.kill();
     is_away_for(&second, "unreachable").await;
@@ -79,10 +75,7 @@ async fn a_redis_that_was_killed_is_used_again_and_nothing_is_missed() {
 #[tokio::test]
 async fn a_redis_that_is_silent_is_noticed_and_nobody_waits_for_it() {
     let redis = Redis::start().await;
-    let first = Stage::node(Backend::Sqlite, &[("REDIS_URL", &redis.url())]).await;
-    let second = first.twin().await;
-    shows(&first, "bus_up 1").await;
-    shows(&second, "bus_up 1").await;
+    let (first, second) = two_nodes(&[("REDIS_URL", &redis.url())]).await;
     let (mut ann, mut bob) = (first.connect("ann").await, second.connect("bob").await);
     let room = ann.create("public", &["bob"]).await;
     let mut rooms = vec![room.clone()];
@@ -120,9 +113,7 @@ async fn a_network_that_stalls_is_noticed_by_the_node_behind_it_only() {
     };
     let second = first.twin_with(change).await;
     shows(&second, "bus_up 1").await;
-    let (mut ann, mut bob) = (first.connect("ann").await, second.connect("bob").await);
-    let room = ann.create("public", &["bob"]).await;
-    bob.subscribe(&room.channel).await;
+    let (mut ann, mut bob, room) = in_a_room(&first, &second).await;
     ann.subscribe(&room.channel).await;
     proxy.stall();
     is_away_for(&second, "timeout").await;

@@ -5,19 +5,13 @@ use std::time::Duration;
 use chassis::testing::RedisSentinel;
 use tokio::time::Instant;
 
-use super::{count, says, shows};
-use crate::harness::{Backend, Stage};
+use super::{count, in_a_room, says, shows, two_nodes};
 
 #[tokio::test]
 async fn nodes_follow_the_master_that_a_sentinel_names() {
     let redis = RedisSentinel::start().await;
-    let first = Stage::node(Backend::Sqlite, &[("REDIS_URL", &redis.url())]).await;
-    let second = first.twin().await;
-    shows(&first, "bus_up 1").await;
-    shows(&second, "bus_up 1").await;
-    let (mut ann, mut bob) = (first.connect("ann").await, second.connect("bob").await);
-    let room = ann.create("public", &["bob"]).await;
-    bob.subscribe(&room.channel).await;
+    let (first, second) = two_nodes(&[("REDIS_URL", &redis.url())]).await;
+    let (mut ann, mut bob, room) = in_a_room(&first, &second).await;
     says(&mut ann, &mut bob, &room, "before").await;
     redis.server(0).kill();
     shows(&first, "bus_up 0").await;

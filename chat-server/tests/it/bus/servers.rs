@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::{HEARD, count, is_away_for, reason, says, shows};
+use super::{HEARD, count, in_a_room, is_away_for, reason, says, shows, two_nodes};
 use crate::harness::{Backend, Stage, eventually};
 
 /// What answers at a port like a Redis of some version, as long as this lives.
@@ -145,9 +145,7 @@ async fn a_node_starts_with_a_replica_and_hears_others_when_it_is_a_master() {
     let _: String = ask(&copy, &["REPLICAOF", "NO", "ONE"]).await;
     shows(&first, "bus_up 1").await;
     shows(&second, "bus_up 1").await;
-    let (mut ann, mut bob) = (first.connect("ann").await, second.connect("bob").await);
-    let room = ann.create("public", &["bob"]).await;
-    bob.subscribe(&room.channel).await;
+    let (mut ann, mut bob, room) = in_a_room(&first, &second).await;
     says(&mut ann, &mut bob, &room, "through the bus").await;
 }
 
@@ -176,16 +174,12 @@ async fn a_node_does_not_start_with_one_of_a_cluster() {
 #[tokio::test]
 async fn a_redis_that_becomes_a_replica_is_told_and_taken_back() {
     let (redis, other) = (Redis::start().await, Redis::start().await);
-    let first = Stage::node(Backend::Sqlite, &[("REDIS_URL", &redis.url())]).await;
-    let second = first.twin().await;
-    shows(&second, "bus_up 1").await;
+    let (first, second) = two_nodes(&[("REDIS_URL", &redis.url())]).await;
     let port = other.address().port().to_string();
     let _: String = ask(&redis, &["REPLICAOF", "127.0.0.1", &port]).await;
     is_away_for(&first, "read_only").await;
     is_away_for(&second, "read_only").await;
-    let (mut ann, mut bob) = (first.connect("ann").await, second.connect("bob").await);
-    let room = ann.create("public", &["bob"]).await;
-    bob.subscribe(&room.channel).await;
+    let (mut ann, mut bob, room) = in_a_room(&first, &second).await;
     says(&mut ann, &mut bob, &room, "through the store").await;
     let _: String = ask(&redis, &["REPLICAOF", "NO", "ONE"]).await;
     shows(&first, "bus_up 1").await;
@@ -220,15 +214,10 @@ async fn a_redis_that_comes_back_older_is_told() {
 #[tokio::test]
 async fn a_redis_whose_memory_is_full_passes_messages_on_and_says_so() {
     let redis = Redis::start().await;
-    let first = Stage::node(Backend::Sqlite, &[("REDIS_URL", &redis.url())]).await;
-    let second = first.twin().await;
-    shows(&first, "bus_up 1").await;
-    shows(&second, "bus_up 1").await;
+    let (first, second) = two_nodes(&[("REDIS_URL", &redis.url())]).await;
     let _: String = ask(&redis, &["CONFIG", "SET", "maxmemory", "1"]).await;
     is_away_for(&first, "out_of_memory").await;
-    let (mut ann, mut bob) = (first.connect("ann").await, second.connect("bob").await);
-    let room = ann.create("public", &["bob"]).await;
-    bob.subscribe(&room.channel).await;
+    let (mut ann, mut bob, room) = in_a_room(&first, &second).await;
     let known = count(&second, HEARD);
     ann.publish(&room.channel, json!({ "type": "message", "body": "hi" })).await;
     assert_eq!(bob.hears(&room.channel).await["body"], "hi");

@@ -11,7 +11,7 @@ use rand::RngExt;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{count, says, shows};
+use super::{count, in_a_room, says, shows, two_nodes};
 use crate::harness::rooms::Room;
 use crate::harness::{Backend, Stage, eventually};
 
@@ -73,13 +73,8 @@ fn is_of(room: &Room, message: &Value) -> bool {
 
 #[tokio::test]
 async fn nonsense_on_our_topics_is_counted_and_reaches_nobody() {
-    let first = Stage::node(Backend::Sqlite, &[]).await;
-    let second = first.twin().await;
-    shows(&first, "bus_up 1").await;
-    shows(&second, "bus_up 1").await;
-    let (mut ann, mut bob) = (first.connect("ann").await, second.connect("bob").await);
-    let room = ann.create("public", &["bob"]).await;
-    bob.subscribe(&room.channel).await;
+    let (first, second) = two_nodes(&[]).await;
+    let (mut ann, mut bob, room) = in_a_room(&first, &second).await;
     says(&mut ann, &mut bob, &room, "before").await;
     let prefix = second.prefix();
     let mut link = link().await;
@@ -101,12 +96,8 @@ async fn nonsense_on_our_topics_is_counted_and_reaches_nobody() {
 
 #[tokio::test]
 async fn what_is_well_formed_and_makes_no_sense_reaches_nobody() {
-    let first = Stage::node(Backend::Sqlite, &[]).await;
-    let second = first.twin().await;
-    shows(&second, "bus_up 1").await;
-    let (mut ann, mut bob) = (first.connect("ann").await, second.connect("bob").await);
-    let room = ann.create("public", &["bob"]).await;
-    bob.subscribe(&room.channel).await;
+    let (first, second) = two_nodes(&[]).await;
+    let (mut ann, mut bob, room) = in_a_room(&first, &second).await;
     let prefix = second.prefix();
     let mut link = link().await;
     let received = "bus_messages_total{direction=\"received\"}";
