@@ -66,7 +66,7 @@ impl Stage {
         let mut stage = Self { nodes: Vec::new(), broker, postgres, clock, folder: Some(folder) };
         for number in 0..options.nodes {
             let node = stage.node(number, options).await?;
-            if let Err(error) = node.start().await {
+            if let Err(error) = node.process.start().await {
                 bail!("{error:#}; its log is in {}", stage.keep().display());
             }
             stage.nodes.push(node);
@@ -83,7 +83,7 @@ impl Stage {
     /// What the servers complained of so loudly that no run passes with it.
     #[must_use]
     pub fn complaints(&self) -> Vec<String> {
-        self.nodes.iter().flat_map(Node::complaints).collect()
+        self.nodes.iter().flat_map(|node| node.process.complaints()).collect()
     }
 
     /// Ends the servers and leaves their logs where they are.
@@ -102,34 +102,35 @@ impl Stage {
         let channels = folder.join("channels.toml");
         fs::write(&channels, channels_file())?;
         let mut node = Node::new(number, options.server.clone(), folder).await;
-        node.set("CHANNELS_FILE", channels.to_string_lossy());
-        node.set("JWT_SECRET", SECRET);
-        node.set("RUST_LOG", options.log.as_str());
-        node.set("DATABASE_POOL_SIZE", POOL_SIZE.to_string());
+        let process = &mut node.process;
+        process.set("CHANNELS_FILE", channels.to_string_lossy());
+        process.set("JWT_SECRET", SECRET);
+        process.set("RUST_LOG", options.log.as_str());
+        process.set("DATABASE_POOL_SIZE", POOL_SIZE.to_string());
         // Everyone comes from one address, and the judge asks more than a person does.
-        node.set("RATE_LIMIT_PER_MINUTE", "10000000");
-        node.set("COMMAND_RATE", "100000");
+        process.set("RATE_LIMIT_PER_MINUTE", "10000000");
+        process.set("COMMAND_RATE", "100000");
         // A node that stands still is noticed by its clients, as behind a proxy.
-        node.set("PING_INTERVAL_MS", "5000");
-        node.set("PONG_TIMEOUT_MS", "4000");
+        process.set("PING_INTERVAL_MS", "5000");
+        process.set("PONG_TIMEOUT_MS", "4000");
         if let Some(postgres) = &self.postgres {
-            node.set("DATABASE_URL", postgres.url());
+            process.set("DATABASE_URL", postgres.url());
         }
         match &self.broker {
             None => {}
             Some(Broker::Single(redis)) => {
                 let wire = FaultProxy::start(redis.address()).await;
-                node.set("REDIS_URL", redis.url_at(wire.address()));
+                process.set("REDIS_URL", redis.url_at(wire.address()));
                 node.wire = Some(wire);
             }
-            Some(cluster) => node.set("REDIS_URL", cluster.url()),
+            Some(cluster) => process.set("REDIS_URL", cluster.url()),
         }
         // The last of several has the clock that can be set: the others show what is right.
         if let Some(clock) = self.clock.as_ref().filter(|_| number + 1 == options.nodes) {
-            clock.variables().into_iter().for_each(|(name, value)| node.set(name, value));
+            clock.variables().into_iter().for_each(|(name, value)| process.set(name, value));
         }
         for (name, value) in &options.variables {
-            node.set(name, value);
+            process.set(name, value);
         }
         Ok(node)
     }

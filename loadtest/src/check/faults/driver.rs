@@ -82,20 +82,20 @@ impl Driver {
         let node = &stage.nodes[step.node % stage.nodes.len()];
         match step.kind {
             Kind::Kill => {
-                node.kill();
+                node.process.kill();
                 sleep(lasts).await;
-                node.start().await
+                node.process.start().await
             }
             Kind::Stop => {
-                node.stop();
+                node.process.stop();
                 sleep(lasts).await;
-                node.resume();
+                node.process.resume();
                 Ok(())
             }
             Kind::Drain => {
-                let ended = node.drain().await;
+                let ended = node.process.drain().await;
                 sleep(lasts).await;
-                node.start().await?;
+                node.process.start().await?;
                 ended.map(drop)
             }
             Kind::RedisFlush => self.broker()?.flush().await,

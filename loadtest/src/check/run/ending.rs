@@ -166,7 +166,7 @@ async fn log_of(url: &str, room: &Name) -> Result<rooms::Log> {
 fn export(stage: &Stage, room: &Name) -> Result<rooms::Log> {
     let id = room.strip_prefix("room:").context("a room")?;
     let node = stage.nodes.first().context("a node")?;
-    let output = node.command(&["export", "--room", id]).output()?;
+    let output = node.process.command(&["export", "--room", id]).output()?;
     if !output.status.success() {
         bail!("export: {}", String::from_utf8_lossy(&output.stderr));
     }
