@@ -2,7 +2,7 @@
 //!
 //! For tests that break the database: the one that `DATABASE_URL` names is everybody's. The server
 //! runs from a directory of its own on a free port of the loopback address, writes nothing to disk
-//! safely, and goes with the value. Needs the programs of a PostgreSQL, as `ops/dev/services.sh`
+//! safely unless it is asked to, and goes with the value. Needs the programs of a PostgreSQL, as `ops/dev/services.sh`
 //! installs them.
 
 use std::fs;
@@ -49,6 +49,14 @@ impl Postgres {
     /// # Panics
     /// When there are no programs, or they refuse.
     pub async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// The same with settings of `postgresql.conf`, each as `name = value`, over those of the tests.
+    ///
+    /// # Panics
+    /// As for [`Postgres::start`].
+    pub async fn with(settings: &[&str]) -> Self {
         let folder = std::env::temp_dir().join(format!("veza-test-{}", Uuid::new_v4()));
         let server = Self { programs: programs(), folder, port: free_port() };
         let mut make = Command::new("install");
@@ -63,8 +71,8 @@ impl Postgres {
         run(initdb).await;
         let path = server.data().join("postgresql.conf");
         let given = fs::read_to_string(&path).expect("initdb wrote the settings");
-        let settings = format!("{given}{SETTINGS}port = {}\n", server.port);
-        fs::write(&path, settings).expect("the settings can be written");
+        let given = format!("{given}{SETTINGS}port = {}\n{}\n", server.port, settings.join("\n"));
+        fs::write(&path, given).expect("the settings can be written");
         server.restart().await;
         server
     }
@@ -85,6 +93,13 @@ impl Postgres {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    /// The process that all others of it are children of, while it runs.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        let file = fs::read_to_string(self.data().join("postmaster.pid")).ok()?;
+        file.lines().next()?.trim().parse().ok()
     }
 
     /// Ends it in order: who is connected is told.
@@ -176,9 +191,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_goes_and_comes_again_at_the_same_address() {
-        let server = Postgres::start().await;
+        let server = Postgres::with(&["fsync = on"]).await;
         let url = server.url();
         let mut connection = deadline(PgConnection::connect(&url)).await.unwrap();
+        let fsync: String =
+            sqlx::query_scalar("SHOW fsync").fetch_one(&mut connection).await.unwrap();
+        assert_eq!(fsync, "on", "the last setting of a name is the one that holds");
+        assert!(Path::new("/proc").join(server.id().unwrap().to_string()).exists());
         server.kill().await;
         assert!(deadline(connection.ping()).await.is_err());
         assert!(deadline(PgConnection::connect(&url)).await.is_err());

@@ -84,6 +84,12 @@ impl Redis {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
+    /// Its process, while it is meant to run.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.running.lock().as_ref().map(Child::id)
+    }
+
     /// Ends it as a crash does; what it knew is gone.
     pub fn kill(&self) {
         let Some(mut child) = self.running.lock().take() else { return };
