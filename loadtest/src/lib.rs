@@ -9,4 +9,5 @@
 
 pub mod check;
 pub mod cli;
+pub mod load;
 pub mod process;
