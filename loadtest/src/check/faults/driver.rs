@@ -14,6 +14,7 @@ use super::{Kind, Schedule, Step};
 use crate::check::stage::{Broker, Stage};
 use crate::check::voice::Voice;
 use crate::check::world::World;
+use crate::process::{Process, START_MAX};
 
 /// Between two cuts.
 const BEAT: Duration = Duration::from_millis(400);
@@ -84,7 +85,7 @@ impl Driver {
             Kind::Kill => {
                 node.process.kill();
                 sleep(lasts).await;
-                node.process.start().await
+                start_again(&node.process).await
             }
             Kind::Stop => {
                 node.process.stop();
@@ -95,7 +96,7 @@ impl Driver {
             Kind::Drain => {
                 let ended = node.process.drain().await;
                 sleep(lasts).await;
-                node.process.start().await?;
+                start_again(&node.process).await?;
                 ended.map(drop)
             }
             Kind::RedisFlush => self.broker()?.flush().await,
@@ -173,4 +174,23 @@ impl Driver {
     fn broker(&self) -> Result<&Broker> {
         self.stage.broker.as_ref().context("there is no Redis")
     }
+}
+
+/// Starts a server as the supervisor of a deployment does: one that ended because its PostgreSQL was
+/// away is started once more.
+async fn start_again(process: &Process) -> Result<()> {
+    let begun = Instant::now();
+    loop {
+        match process.start().await {
+            Err(error) if is_without_postgres(&error) && begun.elapsed() < START_MAX => {
+                sleep(BEAT).await;
+            }
+            ended => return ended,
+        }
+    }
+}
+
+/// Whether a server says that it ended for want of PostgreSQL.
+fn is_without_postgres(error: &anyhow::Error) -> bool {
+    error.to_string().contains("chat-server: DATABASE_URL: ")
 }
