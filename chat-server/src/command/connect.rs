@@ -41,7 +41,7 @@ pub struct Connected {
 /// # Errors
 /// 101 when there is no token and one is needed, 109 for an expired one, 100 when keys cannot be
 /// had, 503 when the feed cannot be entered; every other bad token ends the connection with 3500,
-/// too many connections with 3504.
+/// too many connections with 4002.
 pub async fn connect(
     services: &Services,
     registered: &mut Registered,

@@ -6,6 +6,7 @@
 //!
 //! It asks before it acts: what happened is a reason to look, and who has the right again stays.
 
+use std::future::ready;
 use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
@@ -117,7 +118,7 @@ impl Services {
         // Everybody is known, or may read it who is not banned.
         let asked = stream::iter(people)
             .map(|user| async move { self.lost(room, &user).await.map(|_code| user) });
-        Ok(asked.buffer_unordered(ASKED_MAX).filter_map(async |stranger| stranger).collect().await)
+        Ok(asked.buffer_unordered(ASKED_MAX).filter_map(ready).collect().await)
     }
 
     async fn members(&self, room: RoomId) -> Result<HashSet<String>, store::Error> {

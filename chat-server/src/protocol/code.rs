@@ -124,13 +124,15 @@ codes! {
         /// No `connect` command in time.
         Stale = 3502, "stale";
         Forced = 3503, "force disconnect";
-        ConnectionLimit = 3504, "connection limit";
         ChannelLimit = 3505, "channel limit";
         PermissionDenied = 3507, "permission denied";
         TooManyErrors = 3509, "too many errors";
         /// Another node serves this client better.
         Moved = 4000, "moved";
         Overloaded = 4001, "overloaded";
+        /// Some of the person's connections may be dead, which takes half a minute to find: not
+        /// 3504, which SDKs take for the end.
+        ConnectionLimit = 4002, "connection limit";
         Banned = 4500, "banned";
         SessionRevoked = 4501, "session revoked";
     }

@@ -38,7 +38,7 @@ async fn a_person_has_ten_connections_and_one_that_ends_makes_room() {
     }
     let mut late = stage.socket().await;
     late.send("connect", json!({ "token": token("ann") })).await;
-    assert_eq!(late.closed().await, 3504);
+    assert_eq!(late.closed().await, 4002);
     stage.connect("bob").await;
     first.socket.close(None).await.unwrap();
     while let Some(Ok(_)) = futures_util::StreamExt::next(&mut first.socket).await {}

@@ -103,7 +103,7 @@ async fn refused(node: &Stage) -> u16 {
     knock(node).await.map(|_| ()).unwrap_err()
 }
 
-const FULL: u16 = 3504;
+const FULL: u16 = 4002;
 
 #[tokio::test]
 async fn requests_of_one_client_to_two_nodes_are_bounded_together() {

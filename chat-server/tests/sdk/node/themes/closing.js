@@ -1,8 +1,8 @@
 'use strict';
 // Every disconnect and unsubscribe code is obeyed: come back, or stay away.
 
-const COME_BACK = [3001, 3004, 3005, 3008, 3010, 3011, 3012, 3013, 3014, 4000, 4001];
-const STAY_AWAY = [3500, 3501, 3502, 3503, 3504, 3505, 3507, 3509, 4500, 4501];
+const COME_BACK = [3001, 3004, 3005, 3008, 3010, 3011, 3012, 3013, 3014, 4000, 4001, 4002];
+const STAY_AWAY = [3500, 3501, 3502, 3503, 3505, 3507, 3509, 4500, 4501];
 
 async function comesBack(s, code) {
   const client = await s.connected('alice', { getToken: () => s.token('alice') });

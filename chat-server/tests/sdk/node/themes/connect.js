@@ -74,14 +74,17 @@ module.exports = {
     s.equal(s.decode(present.connInfo), { name: 'Ann' }, 'in the presence');
   },
 
-  'a user has ten connections and no more': async (s) => {
+  'a user has ten connections, and one more when one of them ends': async (s) => {
     const clients = [];
     for (let n = 0; n < 10; n += 1) clients.push(await s.connected('alice'));
     const over = s.client({ token: await s.token('alice') });
     over.connect();
-    await ends(s, over, 3504);
     await s.settled(clients[0]);
     s.ok(clients.every((one) => one.state === 'connected'), 'the ten stay');
+    s.equal(over.state, 'connecting', 'the eleventh');
+    clients[0].disconnect();
+    await s.until(() => over.state === 'connected', 'the eleventh is let in by itself');
+    s.ok(clients.slice(1).every((one) => one.state === 'connected'), 'the others stay');
   },
 
   'an unknown rpc method answers 108': async (s) => {

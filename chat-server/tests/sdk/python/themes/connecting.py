@@ -75,13 +75,16 @@ async def the_name_in_a_token_is_shown_to_others(s):
     s.equal(s.decode(present.conn_info), {"name": "Ann"}, "in the presence")
 
 
-async def a_user_has_ten_connections_and_no_more(s):
+async def a_user_has_ten_connections_and_one_more_when_one_of_them_ends(s):
     clients = [await s.connected("alice") for _ in range(10)]
     over = s.client(token=await s.token("alice"))
     await over.connect()
-    await _ends(s, over, 3504)
     await s.settled(clients[0])
     s.ok(all(client.state.value == "connected" for client in clients), "the ten stay")
+    s.equal(over.state.value, "connecting", "the eleventh")
+    await clients[0].disconnect()
+    await s.until(lambda: over.log.all("connected"), "the eleventh is let in by itself")
+    s.ok(all(client.state.value == "connected" for client in clients[1:]), "the others stay")
 
 
 async def an_unknown_rpc_method_answers_108(s):
