@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! clock      one clock for every process of the machine
+//! target     what is measured: servers started for it, or one that is named
 //! plan       what one measurement is, and the part of it that a worker gets
 //! dialect    how one speaks to a server: bytes in, bytes out, no socket
 //! thread     what a client has of its room's messages: what is missing, doubled, swapped
@@ -24,5 +25,6 @@ pub mod meter;
 pub mod plan;
 pub mod scenario;
 pub mod tally;
+pub mod target;
 pub mod thread;
 pub mod times;

@@ -33,6 +33,17 @@ impl Broker {
         }
     }
 
+    /// Its processes.
+    #[must_use]
+    pub fn ids(&self) -> Vec<u32> {
+        match self {
+            Self::Single(redis) => redis.id().into_iter().collect(),
+            Self::Cluster(cluster) => {
+                (0..MASTERS).filter_map(|number| cluster.server(number).id()).collect()
+            }
+        }
+    }
+
     /// The server that faults are for; of a cluster, the master with this number.
     #[must_use]
     pub fn server(&self, number: usize) -> &Redis {
