@@ -4,6 +4,7 @@
 //! own        servers of ours with their store, bus and certificate, on loopback
 //! named      a server that is there already; on this machine, or said to be one's own
 //! ask        what a server tells of itself: readiness, figures
+//! rooms      made before anything is measured
 //! capacity   whether the machine can hold what is asked, found out before anything starts
 //! ```
 //!
@@ -15,6 +16,7 @@ mod ask;
 mod capacity;
 mod named;
 mod own;
+mod rooms;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -128,6 +130,16 @@ impl Target {
             Some(own) => own.figure(name).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    /// Makes a public room for each of these users, who may speak there; gives their channels.
+    ///
+    /// # Errors
+    /// When there is nothing to sign a token with, or the server does not make them.
+    pub async fn make_rooms(&self, speakers: impl Iterator<Item = String>) -> Result<Vec<String>> {
+        let secret = self.secret.as_deref().context("rooms need a secret that signs tokens")?;
+        let door = *self.doors.first().context("there is no server")?;
+        rooms::make(door, self.trust.as_ref(), secret, speakers).await
     }
 
     /// Waits until a server that was started again is ready.

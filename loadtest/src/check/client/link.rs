@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
@@ -25,10 +26,10 @@ const BUFFER_BYTES: usize = 16 * 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gone(pub Option<u16>);
 
-/// A connection.
+/// A connection, over plain TCP unless something else is under it.
 #[derive(Debug)]
-pub struct Link {
-    socket: WebSocketStream<TcpStream>,
+pub struct Link<S = TcpStream> {
+    socket: WebSocketStream<S>,
     last_id: u64,
 }
 
@@ -38,20 +39,49 @@ impl Link {
     /// # Errors
     /// When nobody answers in time.
     pub async fn open(address: SocketAddr) -> Result<Self, Gone> {
-        let shaken = timeout(PATIENCE, async {
+        let opened = timeout(PATIENCE, async {
             let stream = TcpStream::connect(address).await.map_err(|_refused| Gone(None))?;
             stream.set_nodelay(true).map_err(|_closed| Gone(None))?;
-            let url = format!("ws://{address}/connection/websocket");
-            let request = url.into_client_request().expect("an address makes a URL");
-            let config = WebSocketConfig::default()
-                .read_buffer_size(BUFFER_BYTES)
-                .write_buffer_size(0)
-                .max_write_buffer_size(1 << 20);
-            let shaken = client_async_with_config(request, stream, Some(config)).await;
-            shaken.map_err(|_broken| Gone(None))
+            Self::over(stream, address).await
         });
-        let (socket, _) = shaken.await.map_err(|_silent| Gone(None))??;
+        opened.await.map_err(|_silent| Gone(None))?
+    }
+
+    /// Connects as somebody who asks and is answered.
+    ///
+    /// # Errors
+    /// When the server does not let them in.
+    pub async fn enter(address: SocketAddr, token: &str) -> Result<Self> {
+        let Ok(mut link) = Self::open(address).await else { bail!("{address} does not answer") };
+        link.greet(token).await?;
+        Ok(link)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
+    /// The same over a stream that leads there.
+    ///
+    /// # Errors
+    /// When nobody answers in time.
+    pub async fn over(stream: S, address: SocketAddr) -> Result<Self, Gone> {
+        let url = format!("ws://{address}/connection/websocket");
+        let request = url.into_client_request().expect("an address makes a URL");
+        let config = WebSocketConfig::default()
+            .read_buffer_size(BUFFER_BYTES)
+            .write_buffer_size(0)
+            .max_write_buffer_size(1 << 20);
+        let shaken = timeout(PATIENCE, client_async_with_config(request, stream, Some(config)));
+        let shaken = shaken.await.map_err(|_silent| Gone(None))?;
+        let (socket, _) = shaken.map_err(|_broken| Gone(None))?;
         Ok(Self { socket, last_id: 0 })
+    }
+
+    /// Says who it is.
+    ///
+    /// # Errors
+    /// When the server does not let them in.
+    pub async fn greet(&mut self, token: &str) -> Result<()> {
+        self.ask(json!({ "connect": { "token": token } })).await.map(drop)
     }
 
     /// Sends a frame.
@@ -78,16 +108,6 @@ impl Link {
                 Some(Ok(_)) => {}
             }
         }
-    }
-
-    /// Connects as somebody who asks and is answered.
-    ///
-    /// # Errors
-    /// When the server does not let them in.
-    pub async fn enter(address: SocketAddr, token: &str) -> Result<Self> {
-        let Ok(mut link) = Self::open(address).await else { bail!("{address} does not answer") };
-        link.ask(json!({ "connect": { "token": token } })).await?;
-        Ok(link)
     }
 
     /// Sends one command and gives its reply; everything else is passed over.
