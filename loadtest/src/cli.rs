@@ -8,10 +8,11 @@ mod check;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::{Parser, Subcommand};
 
 use self::check::Check;
+use crate::process::interrupted;
 
 /// Threads of the clients: they share the machine with the servers.
 const WORKERS: usize = 2;
@@ -43,13 +44,24 @@ pub fn main() -> ExitCode {
         .enable_all()
         .build()
         .context("no runtime");
-    let ended = runtime.and_then(|runtime| runtime.block_on(check.run()));
+    let ended = runtime.and_then(|runtime| runtime.block_on(unless_interrupted(check.run())));
     match ended {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {
             eprintln!("loadtest: {error:#}");
             ExitCode::from(2)
+        }
+    }
+}
+
+/// Runs until somebody wants it to end; whatever was started is ended then too.
+async fn unless_interrupted(run: impl Future<Output = Result<bool>>) -> Result<bool> {
+    tokio::select! {
+        ended = run => ended,
+        heard = interrupted() => {
+            heard?;
+            bail!("interrupted")
         }
     }
 }
@@ -66,6 +78,15 @@ fn server(given: Option<&Path>) -> Result<PathBuf> {
         None => std::env::current_exe()?.with_file_name("chat-server"),
     };
     path.canonicalize().with_context(|| format!("no server at {}: see --server", path.display()))
+}
+
+/// Variables of an environment, each given as NAME=VALUE.
+fn variables(given: &[String]) -> Result<Vec<(String, String)>> {
+    let variable = |text: &String| {
+        let (name, value) = text.split_once('=').context("--set takes NAME=VALUE")?;
+        Ok((name.to_owned(), value.to_owned()))
+    };
+    given.iter().map(variable).collect()
 }
 
 #[cfg(test)]

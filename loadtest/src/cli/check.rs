@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{count, server};
+use super::{count, server, variables};
 use crate::check::faults::Kind;
 use crate::check::options::{Options, RedisKind, StoreKind};
 use crate::check::run::run;
@@ -80,10 +80,6 @@ impl Check {
     fn options(&self) -> Result<Options> {
         let small = |count: u64| usize::try_from(count).context("a count is too large");
         let (faults, away) = faults(&self.faults)?;
-        let variable = |text: &String| {
-            let (name, value) = text.split_once('=').context("--set takes NAME=VALUE")?;
-            Ok((name.to_owned(), value.to_owned()))
-        };
         Ok(Options {
             server: server(self.server.as_deref())?,
             nodes: small(self.nodes)?,
@@ -99,7 +95,7 @@ impl Check {
             store: self.store,
             time_max: Duration::from_secs(self.time_max),
             log: self.log.clone(),
-            variables: self.variables.iter().map(variable).collect::<Result<_>>()?,
+            variables: variables(&self.variables)?,
         })
     }
 }

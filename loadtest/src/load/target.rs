@@ -26,7 +26,7 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
-pub use self::ask::figure;
+pub use self::ask::Figure;
 pub use self::capacity::{Load, Machine, WORKER_CONNECTIONS_MAX};
 pub use self::named::{Consent, Named};
 use self::own::Own;
@@ -120,12 +120,12 @@ impl Target {
         self.own.iter().flat_map(Own::nodes)
     }
 
-    /// The sum of a figure over all servers, as `/metrics` tells it; none for a server that is only
+    /// A figure of all servers together, as `/metrics` tells it; none for a server that is only
     /// named, whose figures are elsewhere.
     ///
     /// # Errors
     /// When a server does not tell.
-    pub async fn figure(&self, name: &str) -> Result<Option<f64>> {
+    pub async fn figure(&self, name: &str) -> Result<Option<Figure>> {
         match &self.own {
             Some(own) => own.figure(name).await.map(Some),
             None => Ok(None),

@@ -1,11 +1,15 @@
 //! What a server tells of itself over HTTP: whether it is ready, and its figures.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use reqwest::{Certificate, Client};
 
 use super::Trust;
+
+/// A figure by its labels: `kind="head"`.
+pub type Figure = BTreeMap<String, f64>;
 
 /// Longest an answer may take; a server under full load still has a core now and then.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -30,19 +34,21 @@ pub(super) async fn get(client: &Client, url: &str) -> Result<String> {
     answer.text().await.with_context(|| url.to_owned())
 }
 
-/// A figure in the text of `/metrics`, all its labels together; 0 when it is not there yet.
+/// A figure in the text of `/metrics`, by its labels as they stand there; empty when it is not
+/// there yet.
 #[must_use]
-pub fn figure(text: &str, name: &str) -> f64 {
-    let values = text.lines().filter_map(|line| {
+pub(super) fn figure(text: &str, name: &str) -> Figure {
+    let lines = text.lines().filter_map(|line| {
         let rest = line.strip_prefix(name)?;
         // Another figure may begin with the same letters.
-        let rest = match rest.strip_prefix('{') {
-            Some(labels) => labels.rsplit_once('}')?.1,
-            None => rest,
+        let (labels, rest) = match rest.strip_prefix('{') {
+            Some(labels) => labels.rsplit_once('}')?,
+            None => ("", rest),
         };
-        rest.strip_prefix(' ')?.split(' ').next()?.parse::<f64>().ok()
+        let value = rest.strip_prefix(' ')?.split(' ').next()?.parse().ok()?;
+        Some((labels.to_owned(), value))
     });
-    values.sum()
+    lines.collect()
 }
 
 #[cfg(test)]
@@ -50,14 +56,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_figure_is_the_sum_over_its_labels_and_of_no_other_name() {
+    fn a_figure_has_its_labels_and_is_no_other_with_a_longer_name() {
         let text = "# HELP store_queries_total What was asked.\n\
                     store_queries_total{kind=\"head\"} 3\n\
                     store_queries_total{kind=\"a } b\"} 4.5 1700000000\n\
                     store_queries_total_of_another 100\n\
                     store_up 1\n";
-        assert!((figure(text, "store_queries_total") - 7.5).abs() < 1e-9);
-        assert!((figure(text, "store_up") - 1.0).abs() < 1e-9);
-        assert!(figure(text, "store").abs() < 1e-9);
+        let expected = [("kind=\"a } b\"".to_owned(), 4.5), ("kind=\"head\"".to_owned(), 3.0)];
+        assert_eq!(figure(text, "store_queries_total"), Figure::from(expected));
+        assert_eq!(figure(text, "store_up"), Figure::from([(String::new(), 1.0)]));
+        assert_eq!(figure(text, "store"), Figure::new());
     }
 }

@@ -14,6 +14,7 @@ use chassis::testing::{Postgres, Redis, RedisCluster, free_port, self_signed};
 use reqwest::Client;
 use tokio::time::{Instant, interval};
 
+use super::ask::Figure;
 use super::{EPHEMERAL, Processes, RECOVERABLE, Trust, ask};
 use crate::check::options::{RedisKind, StoreKind};
 use crate::check::stage::Broker;
@@ -150,12 +151,14 @@ impl Own {
         }
     }
 
-    /// The sum of a figure over all nodes.
-    pub(super) async fn figure(&self, name: &str) -> Result<f64> {
-        let mut sum = 0.0;
+    /// A figure, all nodes together.
+    pub(super) async fn figure(&self, name: &str) -> Result<Figure> {
+        let mut sum = Figure::new();
         for node in &self.nodes {
             let url = self.url(node.metrics, "/metrics");
-            sum += ask::figure(&ask::get(&self.client, &url).await?, name);
+            for (labels, value) in ask::figure(&ask::get(&self.client, &url).await?, name) {
+                *sum.entry(labels).or_default() += value;
+            }
         }
         Ok(sum)
     }
