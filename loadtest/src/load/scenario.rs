@@ -3,6 +3,9 @@
 //! A scenario decides what is asked of whom, lets the crew do it and gives an [`Outcome`]: plain
 //! figures, which the report turns into text, tables and plots. Nothing is printed here.
 
+pub mod returns;
+pub mod vitals;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
