@@ -1,6 +1,6 @@
 # The only task runner. Each target is one line, or a script in ops/dev.
 
-.PHONY: run nodes test lint deny fmt docs fuzz bench soak
+.PHONY: run nodes test lint deny fmt docs fuzz bench soak peers
 
 run: ## Build and start the servers on embedded defaults.
 	@cargo build --bin chat-server && exec ./target/debug/chat-server
@@ -32,3 +32,6 @@ bench: ## What is published in docs/PERFORMANCE.md, measured here and now.
 
 soak: ## The proof that nothing is lost, at full size: about forty minutes.
 	@ops/dev/soak.sh
+
+peers: ## Install the servers of others that loadtest compares with, and say which there are.
+	@ops/dev/peers.sh
