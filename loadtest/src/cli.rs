@@ -4,6 +4,7 @@
 #![expect(clippy::print_stderr, reason = "a program that cannot go on says so")]
 
 mod check;
+mod raw;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,6 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Parser, Subcommand};
 
 use self::check::Check;
+use self::raw::Raw;
 use crate::process::interrupted;
 
 /// Threads of the clients: they share the machine with the servers.
@@ -33,19 +35,29 @@ enum Command {
     /// protocol, carries out a schedule of faults, and compares what everyone sent, was told and
     /// saw. Ends with 0 when nothing is wrong, 1 when something is, 2 when it could not be run.
     Check(Box<Check>),
+    /// The floor of a comparison.
+    #[command(hide = true)]
+    Raw(Raw),
 }
 
 /// Runs the program and gives its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    let Command::Check(check) = Arguments::parse().command;
+    let check = match Arguments::parse().command {
+        Command::Check(check) => check,
+        Command::Raw(raw) => return raw.run(),
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .enable_all()
         .build()
         .context("no runtime");
-    let ended = runtime.and_then(|runtime| runtime.block_on(unless_interrupted(check.run())));
-    match ended {
+    ended(runtime.and_then(|runtime| runtime.block_on(unless_interrupted(check.run()))))
+}
+
+/// What a run comes to: whether it was good, or why there was none.
+fn ended(run: Result<bool>) -> ExitCode {
+    match run {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {

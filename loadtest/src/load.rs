@@ -8,6 +8,7 @@
 //! thread     what a client has of its room's messages: what is missing, doubled, swapped
 //! worker     one process, one thread: thousands of clients that only parse frames
 //! crew       the coordinator of the workers: starts them together, gathers, merges
+//! peers      servers of others, and the raw loop that is the floor under all
 //! times      histograms that add up and travel
 //! meter      what processes use, and how busy their machine is
 //! tally      what was counted and timed, in a form that adds up
@@ -22,6 +23,7 @@
 pub mod clock;
 pub mod dialect;
 pub mod meter;
+pub mod peers;
 pub mod plan;
 pub mod scenario;
 pub mod tally;

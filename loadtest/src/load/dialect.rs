@@ -5,6 +5,7 @@
 //! frames of WebSocket are none of its business: the worker answers pings and counts closes.
 
 pub mod frame;
+pub mod nats;
 pub mod plain;
 pub mod stamp;
 pub mod veza;
@@ -20,6 +21,8 @@ pub use self::stamp::Stamp;
 pub enum Speech {
     /// Ours: JSON over WebSocket.
     Veza(veza::Settings),
+    /// nats-server over WebSocket.
+    Nats(nats::Settings),
     /// A server where the URL names the room and whatever is sent goes to everybody in it.
     Plain(plain::Settings),
 }
@@ -110,6 +113,7 @@ impl Speech {
     pub fn dialect(&self) -> Box<dyn Dialect> {
         match self {
             Self::Veza(settings) => Box::new(veza::Veza::new(settings)),
+            Self::Nats(settings) => Box::new(nats::Nats::new(settings)),
             Self::Plain(settings) => Box::new(plain::Plain::new(settings)),
         }
     }
