@@ -12,6 +12,7 @@
 //! times      histograms that add up and travel
 //! meter      what processes use, and how busy their machine is
 //! tally      what was counted and timed, in a form that adds up
+//! report     what a run is told as: progress, tables, JSON, plots
 //! scenario   the course of each measurement, and what comes out of it
 //! ```
 //!
@@ -25,6 +26,7 @@ pub mod dialect;
 pub mod meter;
 pub mod peers;
 pub mod plan;
+pub mod report;
 pub mod scenario;
 pub mod tally;
 pub mod target;

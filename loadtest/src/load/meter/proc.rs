@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn the_status_of_a_process_is_read() {
-        let text = "Name:\tchat-server\nVmHWM:\t  999 kB\nVmRSS:\t   21000 kB\nRssAnon:\t    9000 kB\n\
+        let text = "Name:\tchat-server\nVmHWM:\t  999 kB\nVmRSS:\t   21000 kB\nRssAnon:\t 9000 kB\n\
                     RssFile:\t   12000 kB\nThreads:\t7\n";
         let read = Status { resident_bytes: 21_504_000, anonymous_bytes: 9_216_000, threads: 7 };
         assert_eq!(Status::parse(text), Ok(read));

@@ -48,7 +48,7 @@ fn a_tree_has_what_its_children_use_and_used() {
     let shell = |script: &str| {
         Command::new("sh").arg("-c").arg(script).stdin(Stdio::piped()).spawn().unwrap()
     };
-    // One child that is there, one that ended after a while of work, and `read` waits for this test.
+    // One child that ended after a while of work, one that is there; `read` waits for this test.
     let mut parent = shell(
         "sh -c 'i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done'; sleep 60 & read x; kill $!",
     );
