@@ -22,6 +22,7 @@ use chassis::pressure::{Memory, Pressure};
 use chassis::shutdown::Shutdown;
 use http::header;
 use http::uri::Authority;
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::command::Services;
@@ -149,20 +150,38 @@ impl Doors {
         if self.shutdown.is_draining() && mailbox.tell(Directive::Goodbye).is_err() {
             tracing::debug!("a session could not be told");
         }
-        let forced = self.shutdown.forced().clone();
-        let life = async move {
-            let parting = tokio::select! {
-                biased;
-                () = forced.cancelled() => Parting::Untaken,
-                parting = session.run() => parting,
-            };
-            // A response that nobody takes would keep its connection and the slot for ever.
-            if let (Parting::Untaken, Some(hangup)) = (parting, hangup) {
-                hangup.now();
-            }
-        };
         let span = tracing::debug_span!("session", transport = ?transport);
+        let life = life(session, self.shutdown.forced().clone(), hangup);
         self.shutdown.tasks().spawn(life.instrument(span));
         mailbox
+    }
+}
+
+/// From the first word to the last one, unless all must end before that. This is what there is of
+/// every connection, so the session stands in it once, and in place.
+pub(crate) fn life(
+    mut session: Session,
+    forced: CancellationToken,
+    hangup: Option<Hangup>,
+) -> impl Future<Output = ()> + Send {
+    async move {
+        let end = tokio::select! {
+            biased;
+            () = forced.cancelled() => None,
+            end = session.run() => Some(end),
+        };
+        let parting = match end {
+            None => Parting::Untaken,
+            Some(end) => tokio::select! {
+                biased;
+                () = forced.cancelled() => Parting::Untaken,
+                // On the heap: it comes once.
+                parting = Box::pin(session.finish(end)) => parting,
+            },
+        };
+        // A response that nobody takes would keep its connection and the slot for ever.
+        if let (Parting::Untaken, Some(hangup)) = (parting, hangup) {
+            hangup.now();
+        }
     }
 }

@@ -7,6 +7,8 @@ pub mod config;
 pub mod connection;
 pub mod control;
 pub mod fanout;
+#[cfg(test)]
+mod footprint;
 pub mod metrics;
 pub mod nodes;
 pub mod outbound;

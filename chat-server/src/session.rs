@@ -26,8 +26,7 @@ use chassis::rate_limit::Bucket;
 use tokio::time::Instant;
 
 use deadlines::{Deadlines, Due};
-use end::End;
-pub use end::Parting;
+pub use end::{End, Parting};
 use inbound::{Inbound, Incoming};
 use registry::{Directive, Registered};
 pub use subs::{MadeBy, Sub, Subs};
@@ -125,18 +124,19 @@ impl Session {
         self.registered.handle()
     }
 
-    /// Lives until the client goes or must go.
-    pub async fn run(mut self) -> Parting {
-        let end = loop {
+    /// Lives until the client goes or must go; then comes [`Session::finish`].
+    ///
+    /// It is borrowed: a future that takes a session has room for it twice.
+    pub async fn run(&mut self) -> End {
+        loop {
             let event = poll_fn(|cx| self.poll_event(cx)).await;
             // One read may bring ten thousand frames: others on this thread get their turns.
             tokio::task::coop::consume_budget().await;
             // On the heap, so that an idle connection does not hold room for the largest command.
             if let Some(end) = Box::pin(self.on(event)).await {
-                break end;
+                return end;
             }
-        };
-        Box::pin(self.finish(end)).await
+        }
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
@@ -302,7 +302,7 @@ impl Session {
     }
 
     /// Leaves every channel, says goodbye, and waits briefly for the client to go.
-    async fn finish(self, end: End) -> Parting {
+    pub async fn finish(self, end: End) -> Parting {
         let end = if self.member.was_cut() { End::Cut } else { end };
         self.services.metrics.disconnected(end.label());
         tracing::debug!(?end, "session ended");

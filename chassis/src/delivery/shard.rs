@@ -161,6 +161,10 @@ impl Shard {
         let (frames, missed) = held.release();
         if settled == Settled::Yes {
             outlet.held.swap_remove(at);
+            if outlet.held.is_empty() {
+                // Most topics have few members, who came long ago.
+                outlet.held = Vec::new();
+            }
             self.promote(index, topic);
         } else {
             // Frames that are on their way are at or below the position: they are still dropped.

@@ -19,7 +19,7 @@ const PEER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The one reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
+pub enum End {
     /// The client sent a close frame.
     Closed(Option<u16>),
     /// The client went without a word.

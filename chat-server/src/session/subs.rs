@@ -6,6 +6,9 @@ use chassis::delivery::Member;
 
 use crate::channel::{Channel, Leaving, Subscription};
 
+/// So many channels take the memory of so many; beyond, there is room for more of them.
+const FEW: usize = 4;
+
 /// One channel of a client.
 #[derive(Debug)]
 pub struct Sub {
@@ -49,8 +52,8 @@ impl Subs {
     }
 
     pub(super) fn insert(&mut self, sub: Sub) -> &mut Sub {
-        // Most clients have one channel: no room for four.
-        if self.list.is_empty() {
+        // Most clients have their feed and a channel or two: no room for what never comes.
+        if self.list.len() < FEW {
             self.list.reserve_exact(1);
         }
         self.list.push(sub);

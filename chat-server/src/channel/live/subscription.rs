@@ -15,7 +15,8 @@ pub struct Subscription {
     channel: Arc<Channel>,
     info: Arc<ClientInfo>,
     format: Format,
-    shard: usize,
+    /// Two bytes: there are at most 1024.
+    shard: u16,
     join_leave: bool,
     /// It is counted as a member and its frames come, or wait on hold.
     attached: bool,
@@ -36,7 +37,8 @@ impl Channel {
     ) -> Subscription {
         let join_leave =
             wants_join_leave && self.options.join_leave && !self.options.force_push_join_leave;
-        let (channel, shard) = (self.clone(), member.shard());
+        let channel = self.clone();
+        let shard = u16::try_from(member.shard()).expect("there are at most 1024 shards");
         let (attached, announced, leaving) = (false, false, Leaving::Interrupted);
         Subscription { channel, info, format, shard, join_leave, attached, announced, leaving }
     }
@@ -54,7 +56,7 @@ impl Subscription {
         self.attached = true;
         let mut state = self.channel.state.lock();
         for audience in self.audiences() {
-            state.members[self.shard][index(self.format, audience)] += 1;
+            state.members[usize::from(self.shard)][index(self.format, audience)] += 1;
             member.attach(Outlet::new(self.channel.clone(), self.format, audience));
         }
     }
@@ -102,7 +104,7 @@ impl Drop for Subscription {
     fn drop(&mut self) {
         let mut state = self.channel.state.lock();
         for audience in self.audiences().filter(|_| self.attached) {
-            state.members[self.shard][index(self.format, audience)] -= 1;
+            state.members[usize::from(self.shard)][index(self.format, audience)] -= 1;
         }
         state.left_at = Instant::now();
         drop(state);
