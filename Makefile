@@ -1,6 +1,6 @@
 # The only task runner. Each target is one line, or a script in ops/dev.
 
-.PHONY: run nodes test lint deny fmt docs fuzz bench soak peers
+.PHONY: run nodes test lint deny fmt docs fuzz gate bench soak peers
 
 run: ## Build and start the servers on embedded defaults.
 	@cargo build --bin chat-server && exec ./target/debug/chat-server
@@ -25,6 +25,9 @@ docs: ## Write docs/CONFIGURATION.md anew.
 
 fuzz: ## Every fuzz target for FUZZ_SECONDS (30).
 	@ops/dev/fuzz.sh
+
+gate: ## What a message costs, in counts that do not depend on the machine.
+	@ops/dev/gate.sh
 
 bench: ## What is published in docs/PERFORMANCE.md, measured here and now.
 	cargo bench --package chat-server --bench idle_connections
