@@ -32,3 +32,4 @@ pub mod tally;
 pub mod target;
 pub mod thread;
 pub mod times;
+pub mod worker;

@@ -169,6 +169,21 @@ impl Plan {
         }
     }
 
+    /// When workers say how they stand, from the begin of the load: once a second, and ten times
+    /// a second when nothing more is published. The first is number 1.
+    #[must_use]
+    pub fn sample(&self, number: u32) -> Duration {
+        let seconds = number.min(self.samples());
+        Duration::from_secs(seconds.into()) + (number - seconds) * Duration::from_millis(100)
+    }
+
+    /// How many samples there are until nothing more is published.
+    #[must_use]
+    pub fn samples(&self) -> u32 {
+        let seconds = (self.warm + self.measure).as_secs_f64().ceil();
+        u32::try_from(Duration::from_secs_f64(seconds).as_secs()).unwrap_or(u32::MAX)
+    }
+
     /// Refuses what cannot be, or would not end.
     ///
     /// # Errors

@@ -159,7 +159,7 @@ impl Tally {
 }
 
 impl Connections {
-    fn add(&mut self, other: &Self) {
+    pub(super) fn add(&mut self, other: &Self) {
         let Self { asked, entered, failed, ended, returned } = other;
         self.asked += asked;
         self.entered += entered;
@@ -170,7 +170,7 @@ impl Connections {
 }
 
 impl Published {
-    fn add(&mut self, other: &Self) {
+    pub(super) fn add(&mut self, other: &Self) {
         let Self { sent, unsent, accepted, refused } = other;
         self.sent += sent;
         self.unsent += unsent;
@@ -198,7 +198,7 @@ impl Received {
         News::Yes
     }
 
-    fn add(&mut self, other: &Self) {
+    pub(super) fn add(&mut self, other: &Self) {
         let Self { expected, delivered, doubled, swapped, skipped, misplaced, recovered } = other;
         self.expected += expected;
         self.delivered += delivered;
@@ -220,7 +220,7 @@ pub enum News {
 }
 
 impl Window {
-    fn add(&mut self, other: &Self) {
+    pub(super) fn add(&mut self, other: &Self) {
         let Self { sent, delivered, bytes, reads } = other;
         self.sent += sent;
         self.delivered += delivered;
