@@ -5,6 +5,7 @@
 
 mod check;
 mod raw;
+mod worker;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -38,6 +39,9 @@ enum Command {
     /// The floor of a comparison.
     #[command(hide = true)]
     Raw(Raw),
+    /// One process of those that make a load.
+    #[command(hide = true)]
+    Worker,
 }
 
 /// Runs the program and gives its exit code.
@@ -46,6 +50,7 @@ pub fn main() -> ExitCode {
     let check = match Arguments::parse().command {
         Command::Check(check) => check,
         Command::Raw(raw) => return raw.run(),
+        Command::Worker => return ended(worker::run()),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)

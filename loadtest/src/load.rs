@@ -22,6 +22,7 @@
 //! the workers' own use of the processor is part of every outcome.
 
 pub mod clock;
+pub mod crew;
 pub mod dialect;
 pub mod meter;
 pub mod peers;

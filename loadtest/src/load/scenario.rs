@@ -3,7 +3,11 @@
 //! A scenario decides what is asked of whom, lets the crew do it and gives an [`Outcome`]: plain
 //! figures, which the report turns into text, tables and plots. Nothing is printed here.
 
+pub mod connect;
+pub mod fanout;
+pub mod gathering;
 pub mod returns;
+pub mod saturate;
 pub mod vitals;
 
 use std::collections::BTreeMap;
@@ -27,8 +31,17 @@ pub struct Outcome {
     pub tally: Tally,
     /// What the target's processes used in the measuring window.
     pub server: Used,
-    /// What the workers used in it.
+    /// What the workers used in it, the coordinator included.
     pub workers: Used,
+    /// What the target's stores and buses used in it.
+    #[serde(default)]
+    pub services: Used,
+    /// The share of the machine, from 0 to 1, that everybody else had in it.
+    #[serde(default)]
+    pub taken_by_others: f64,
+    /// What the kernel held for all TCP sockets of the machine when everyone was there and idle.
+    #[serde(default)]
+    pub tcp_bytes_idle: u64,
     /// How the run went, about once a second, from the start of the load.
     pub moments: Vec<Moment>,
     /// When the load began, in seconds since 1970.
@@ -82,9 +95,9 @@ pub struct Used {
     /// Resident at the end of the window.
     pub rss_after: u64,
     /// Threads.
-    pub threads: usize,
+    pub threads: u64,
     /// Open files.
-    pub files: usize,
+    pub files: u64,
 }
 
 /// How a run stands.

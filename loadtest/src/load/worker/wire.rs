@@ -183,7 +183,7 @@ fn decrypt(
         loop {
             let mut reader = tls.reader();
             let count = match reader.fill_buf() {
-                Ok(plain) if plain.is_empty() => return Ok(()),
+                Ok([]) => return Ok(()),
                 Ok(plain) => {
                     take(plain);
                     plain.len()

@@ -47,7 +47,8 @@ fn workers_share_an_open_load_so_that_every_message_is_due_once_and_evenly() {
         assert!(speaker.is_done(2 * SECOND));
     }
     all.sort_unstable();
-    let wanted = (0..1_000).map(|message| (SECOND + message * 1_000_000, message as usize % 7));
+    let dues = (0_u64..1_000).map(|message| SECOND + message * 1_000_000);
+    let wanted = dues.zip((0_usize..7).cycle());
     assert!(all.into_iter().eq(wanted));
 }
 
