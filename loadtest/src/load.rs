@@ -1,6 +1,7 @@
 //! What a server takes, and how long it takes for it.
 //!
 //! ```text
+//! alarm      a timer that has no grain
 //! clock      one clock for every process of the machine
 //! target     what is measured: servers started for it, or one that is named
 //! plan       what one measurement is, and the part of it that a worker gets
@@ -21,6 +22,7 @@
 //! every message that was due in it. Whoever measures shares the machine with what is measured:
 //! the workers' own use of the processor is part of every outcome.
 
+mod alarm;
 pub mod clock;
 pub mod crew;
 pub mod dialect;

@@ -6,6 +6,7 @@
 pub mod connect;
 pub mod fanout;
 pub mod gathering;
+pub mod rest;
 pub mod returns;
 pub mod saturate;
 pub mod vitals;

@@ -1,5 +1,6 @@
 //! What machine it is: a figure means nothing without it.
 
+use std::fmt;
 use std::fs;
 use std::thread;
 
@@ -31,6 +32,14 @@ impl Machine {
             memory_bytes: kib(&text("/proc/meminfo"), "MemTotal:").unwrap_or_default(),
             kernel: format!("Linux {}", text("/proc/sys/kernel/osrelease").trim()),
         }
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { cpu_model, cores, memory_bytes, kernel } = self;
+        let gib = *memory_bytes as f64 / f64::from(1 << 30);
+        write!(f, "{cores} cores of {cpu_model}, {gib:.2} GiB, {kernel}")
     }
 }
 
