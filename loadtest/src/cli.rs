@@ -6,6 +6,7 @@
 mod check;
 mod raw;
 mod worker;
+mod verdict;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -15,6 +16,7 @@ use clap::{Parser, Subcommand};
 
 use self::check::Check;
 use self::raw::Raw;
+use self::verdict::Verdict;
 use crate::process::interrupted;
 
 /// Threads of the clients: they share the machine with the servers.
@@ -36,6 +38,10 @@ enum Command {
     /// protocol, carries out a schedule of faults, and compares what everyone sent, was told and
     /// saw. Ends with 0 when nothing is wrong, 1 when something is, 2 when it could not be run.
     Check(Box<Check>),
+    /// Say of each target whether it holds, by the reports of runs.
+    ///
+    /// Reads every JSON file of a folder. Ends with 0 when nothing that was measured fails.
+    Verdict(Verdict),
     /// The floor of a comparison.
     #[command(hide = true)]
     Raw(Raw),
@@ -51,6 +57,7 @@ pub fn main() -> ExitCode {
         Command::Check(check) => check,
         Command::Raw(raw) => return raw.run(),
         Command::Worker => return ended(worker::run()),
+        Command::Verdict(verdict) => return ended(verdict.run()),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)

@@ -15,6 +15,7 @@
 //! tally      what was counted and timed, in a form that adds up
 //! report     what a run is told as: progress, tables, JSON, plots
 //! scenario   the course of each measurement, and what comes out of it
+//! verdict    target, figure, verdict
 //! ```
 //!
 //! The load is open: a message is due at a time that nobody's slowness moves, and its delay counts
@@ -36,3 +37,4 @@ pub mod target;
 pub mod thread;
 pub mod times;
 pub mod worker;
+pub mod verdict;

@@ -36,6 +36,9 @@ use super::scenario::{Asked, Outcome};
 /// Of the JSON: the next one when something in it means something else than before.
 pub const FORMAT: u32 = 1;
 
+/// How the names of figures of single minutes begin: the number follows, then the figure.
+const MINUTE: &str = "minute_";
+
 /// What came out of one run of the program.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
@@ -45,6 +48,8 @@ pub struct Report {
     pub machine: Machine,
     /// Of each target and turn, in the order of measuring.
     pub outcomes: Vec<Outcome>,
+    /// What a scenario found wrong besides losses and the like: sentences.
+    pub faults: Vec<String>,
 }
 
 /// Where a report goes besides the terminal.
@@ -58,14 +63,15 @@ pub struct Output {
 impl Report {
     /// What this run of the program measured, on this machine.
     #[must_use]
-    pub fn new(outcomes: Vec<Outcome>) -> Self {
-        Self { command: command(std::env::args()), machine: Machine::read(), outcomes }
+    pub fn new(outcomes: Vec<Outcome>, faults: Vec<String>) -> Self {
+        Self { command: command(std::env::args()), machine: Machine::read(), outcomes, faults }
     }
 
-    /// Whether nothing was lost, doubled, out of order or refused.
+    /// Whether nothing was lost, doubled, out of order or refused, or else wrong.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        self.outcomes.iter().all(|outcome| outcome.tally.faults().is_empty())
+        let clean = |outcome: &Outcome| outcome.tally.faults().is_empty();
+        self.faults.is_empty() && self.outcomes.iter().all(clean)
     }
 
     /// Writes everything: `base.json`, `base.md` and `base-<plot>.svg`. Gives what was written.
@@ -93,6 +99,25 @@ impl Report {
     }
 }
 
+impl Output {
+    /// Tells what was measured on stdout, keeps it where that was asked for, and says whether all
+    /// was good. `faults` is what the scenario found wrong besides losses and the like.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    #[expect(clippy::print_stdout, reason = "the report is what a run is made for")]
+    pub fn tell(&self, outcomes: Vec<Outcome>, faults: Vec<String>) -> Result<bool> {
+        let report = Report::new(outcomes, faults);
+        println!("{}", report.to_text());
+        if let Some(path) = &self.report {
+            for file in report.keep(path)? {
+                println!("  {}", file.display());
+            }
+        }
+        Ok(report.is_good())
+    }
+}
+
 /// What was asked, as a line.
 fn asked(outcome: &Outcome) -> String {
     let Asked { rooms, members, size, rate, window, durable, tls, .. } = &outcome.asked;
@@ -116,6 +141,12 @@ fn asked(outcome: &Outcome) -> String {
     parts.push(if *tls { "TLS" } else { "plain TCP" }.to_owned());
     parts.push(format!("{:.0} s", outcome.window_seconds));
     parts.join(", ")
+}
+
+/// The figures of a scenario that are told to people; those of single minutes are in plots.
+fn told(outcome: &Outcome) -> impl Iterator<Item = (&str, f64)> {
+    let all = outcome.figures.iter().map(|(name, value)| (name.as_str(), *value));
+    all.filter(|(name, _)| !name.starts_with(MINUTE))
 }
 
 /// A command as it is typed.

@@ -4,7 +4,7 @@
 use super::plot::{Bar, Bars, Course, Curve, Line, Panel};
 use super::summary::{Figure, Summary, middle};
 use super::turns::{Load, Turns};
-use super::{Report, asked};
+use super::{MINUTE, Report, asked};
 use crate::load::scenario::Outcome;
 use crate::load::times::Times;
 
@@ -95,9 +95,24 @@ impl Report {
                 panel("deliveries/s", rate),
                 panel("P99 of what came since the point before, ms", p99.collect()),
                 panel("connections in their rooms", present.collect()),
-            ],
+            ]
+            .into_iter()
+            .chain(memory(outcome))
+            .collect(),
         }
     }
+}
+
+/// Memory minute by minute, of a run that kept it.
+fn memory(outcome: &Outcome) -> Option<Panel> {
+    let minutes = outcome.figures.iter().filter_map(|(name, bytes)| {
+        let minute = name.strip_prefix(MINUTE)?.strip_suffix("_rss_bytes")?;
+        let minute: f64 = minute.parse().ok()?;
+        Some(((minute + 1.0) * 60.0, bytes / f64::from(1 << 20)))
+    });
+    let points: Vec<_> = minutes.collect();
+    let name = "resident memory of the servers, MiB".to_owned();
+    (points.len() > 1).then_some(Panel { name, points })
 }
 
 /// All turns of a target as one curve.
@@ -161,8 +176,12 @@ mod tests {
             moment.latency.record(1_000_000);
             outcome.moments.push(moment);
         }
+        outcome.figures.insert("minute_000_rss_bytes".to_owned(), 1e8);
+        outcome.figures.insert("minute_001_rss_bytes".to_owned(), 1.1e8);
         let plots = report.plots();
         assert_eq!(plots[1].0, "course");
-        assert!(plots[1].1.contains("deliveries/s"));
+        for panel in ["deliveries/s", "P99", "resident memory of the servers, MiB"] {
+            assert!(plots[1].1.contains(panel), "{panel}");
+        }
     }
 }

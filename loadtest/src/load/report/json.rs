@@ -23,6 +23,7 @@ struct Kept {
     command: String,
     machine: Machine,
     runs: Vec<Run>,
+    faults: Vec<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -41,17 +42,15 @@ impl Report {
     /// When a histogram cannot be written, which none of ours does.
     pub fn to_json(&self) -> Result<String> {
         let runs = self.outcomes.iter().map(|outcome| {
-            Ok(Run {
-                outcome: outcome.clone(),
-                summary: json!(Summary::of(outcome)),
-                faults: outcome.tally.faults(),
-            })
+            let (summary, faults) = (json!(Summary::of(outcome)), outcome.tally.faults());
+            Run { outcome: outcome.clone(), summary, faults }
         });
         let kept = Kept {
             format: FORMAT,
             command: self.command.clone(),
             machine: self.machine.clone(),
-            runs: runs.collect::<Result<_>>()?,
+            runs: runs.collect(),
+            faults: self.faults.clone(),
         };
         Ok(serde_json::to_string_pretty(&kept)? + "\n")
     }
@@ -64,8 +63,10 @@ impl Report {
         let kept: Kept = serde_json::from_str(text).context("no report of this program")?;
         let format = kept.format;
         ensure!(format == FORMAT, "a report of format {format}, and {FORMAT} is what is read here");
-        let outcomes = kept.runs.into_iter().map(|run| run.outcome).collect();
-        Ok(Self { command: kept.command, machine: kept.machine, outcomes })
+
+        let Kept { command, machine, runs, faults, .. } = kept;
+        let outcomes = runs.into_iter().map(|run| run.outcome).collect();
+        Ok(Self { command, machine, outcomes, faults })
     }
 
     /// Reads a file.

@@ -5,10 +5,10 @@
 
 use std::fmt::Write as _;
 
-use super::Report;
 use super::summary::{Figure, Summary, middle};
 use super::turns::Turns;
 use super::words::{count, figure, number, size};
+use super::{Report, told};
 
 /// The columns: what each is called, and what is in it.
 const COLUMNS: [(&str, Figure); 9] = [
@@ -43,8 +43,8 @@ impl Report {
             line("");
         }
         for outcome in &self.outcomes {
-            for (name, value) in &outcome.figures {
-                let (name, value) = figure(name, *value);
+            for (name, value) in told(outcome) {
+                let (name, value) = figure(name, value);
                 line(&format!("- {}, {name}: {value}", outcome.target));
             }
             outcome.notes.iter().for_each(|note| line(&format!("- {}: {note}", outcome.target)));

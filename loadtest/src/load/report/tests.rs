@@ -55,6 +55,7 @@ pub(super) fn report() -> Report {
             kernel: "Linux 6.18".to_owned(),
         },
         outcomes: vec![outcome()],
+        faults: Vec::new(),
     }
 }
 

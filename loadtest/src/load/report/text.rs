@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use super::summary::{Percentiles, Summary};
 use super::words::{count, figure, number, size};
-use super::{Report, asked};
+use super::{Report, asked, told};
 use crate::load::scenario::Outcome;
 
 /// How wide the names of figures are.
@@ -36,6 +36,7 @@ impl Report {
         for outcome in &self.outcomes {
             text.wrong(outcome);
         }
+        self.faults.iter().for_each(|fault| text.row("WRONG", fault));
         if self.is_good() {
             text.row("verdict", "nothing lost, doubled, out of order or refused");
         }
@@ -64,8 +65,8 @@ impl Text {
         self.latencies(&summary);
         self.rates(&summary);
         self.costs(outcome, &summary);
-        for (name, value) in &outcome.figures {
-            let (name, value) = figure(name, *value);
+        for (name, value) in told(outcome) {
+            let (name, value) = figure(name, value);
             self.row(&name, &value);
         }
     }
@@ -142,7 +143,7 @@ impl Text {
         for outcome in outcomes {
             let title = format!("{}: {}", outcome.scenario, asked(outcome));
             if title != before {
-                self.line(if before.is_empty() { "" } else { "\n" }.trim_end());
+                self.line("");
                 self.line(&title);
                 self.line(&format!("  {:16}{}", "", wide(&heads.map(str::to_owned))));
                 before = title;
@@ -228,9 +229,10 @@ mod tests {
         let mut report = report();
         report.outcomes[0].tally.received.delivered -= 7;
         report.outcomes[0].tally.complain("the server hung up");
+        report.faults.push("memory grows".to_owned());
         let text = report.to_text();
         assert!(!text.contains("nothing lost"), "{text}");
-        let end = "  WRONG                     chat-server: 7 deliveries lost\n                            1 times: the server hung up\n";
+        let end = "  WRONG                     chat-server: 7 deliveries lost\n                            1 times: the server hung up\n  WRONG                     memory grows\n";
         assert!(text.ends_with(end), "{text}");
     }
 }

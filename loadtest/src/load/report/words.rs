@@ -57,32 +57,36 @@ pub fn size(bytes: f64) -> String {
     }
 }
 
-/// The unit that stands last in the name of a figure, and how a value of it reads: the name without
-/// the unit, and the value with it.
+/// A figure by the unit in its name: the name without the unit, and the value with it. The unit is a
+/// word of the name, mostly the last one; without one the value is a count or a ratio.
 #[must_use]
 pub fn figure(name: &str, value: f64) -> (String, String) {
-    let words = |text: &str| text.replace('_', " ");
-    for (ending, read) in READINGS {
-        if let Some(rest) = name.strip_suffix(ending) {
-            return (words(rest), read(value));
+    for (unit, read) in READINGS {
+        let found = format!("_{name}_").find(&format!("_{unit}_"));
+        if let Some(at) = found {
+            let (before, behind) = (name.get(..at), name.get(at + unit.len()..));
+            let rest = format!("{}{}", before.unwrap_or_default(), behind.unwrap_or_default());
+            let rest = rest.replace('_', " ");
+            return (rest.split_whitespace().collect::<Vec<_>>().join(" "), read(value));
         }
     }
-    (words(name), number(value))
+    (name.replace('_', " "), number(value))
 }
 
-/// How the values of each unit read.
+/// How the values of a unit read.
 type Reading = (&'static str, fn(f64) -> String);
 
+/// Longer ones first, for they have shorter ones in them.
 const READINGS: [Reading; 9] = [
-    ("_per_second", |value| format!("{}/s", number(value))),
-    ("_cpu_seconds", |value| format!("{} s of CPU", number(value))),
-    ("_seconds", |value| time(Duration::try_from_secs_f64(value).unwrap_or_default())),
-    ("_ms", |value| format!("{} ms", number(value))),
-    ("_us", |value| format!("{} us", number(value))),
-    ("_bytes", size),
-    ("_share", |value| format!("{} %", number(value * 100.0))),
-    ("_ratio", |value| format!("{} x", number(value))),
-    ("_count", |value| format!("{value:.0}")),
+    ("per_second", |value| format!("{}/s", number(value))),
+    ("cpu_seconds", |value| format!("{} s of CPU", number(value))),
+    ("bytes", size),
+    ("seconds", |value| time(Duration::try_from_secs_f64(value).unwrap_or_default())),
+    ("ms", |value| format!("{} ms", number(value))),
+    ("us", |value| format!("{} us", number(value))),
+    ("share", |value| format!("{} %", number(value * 100.0))),
+    ("ratio", |value| format!("{} x", number(value))),
+    ("count", |value| format!("{value:.0}")),
 ];
 
 #[cfg(test)]
@@ -130,6 +134,12 @@ mod tests {
         assert_eq!(read("taken_by_others_share", 0.125), "taken by others: 12.5 %");
         assert_eq!(read("tcp_buffer_bytes", 4096.0), "tcp buffer: 4.00 KiB");
         assert_eq!(read("services_cpu_seconds", 1.5), "services: 1.50 s of CPU");
+        assert_eq!(
+            read("idle_cpu_us_per_connection_second", 0.2),
+            "idle cpu per connection second: 0.20 us"
+        );
+        assert_eq!(read("rss_bytes_most", 2048.0), "rss most: 2.00 KiB");
+        assert_eq!(read("storm_seconds_until_last", 9.5), "storm until last: 9,500 ms");
         assert_eq!(read("resumptions_per_query", 50.0), "resumptions per query: 50.0");
     }
 }
