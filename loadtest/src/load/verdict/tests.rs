@@ -18,11 +18,11 @@ fn report(change: impl FnOnce(&mut Outcome)) -> String {
 }
 
 /// A fan-out with so many deliveries a second, all of them `ms` late.
-fn fanout(rate: f64, durable: bool, ms: u64) -> String {
+fn fanout(rate: u32, durable: bool, ms: u64) -> String {
     report(|outcome| {
         "fanout".clone_into(&mut outcome.scenario);
-        (outcome.asked.rate, outcome.asked.durable) = (Some(rate / 100.0), durable);
-        (0..(rate as u64 * 10)).for_each(|_| outcome.tally.latency.record(ms * 1_000_000));
+        (outcome.asked.rate, outcome.asked.durable) = (Some(f64::from(rate) / 100.0), durable);
+        (0..rate * 10).for_each(|_| outcome.tally.latency.record(ms * 1_000_000));
         outcome.tally.window.delivered = outcome.tally.latency.count();
     })
 }
@@ -101,11 +101,11 @@ fn latency_counts_only_at_the_rate_the_target_names() {
         let row = row(table, "P99 of durable");
         (row.verdict, row.figure.clone().unwrap())
     };
-    let (verdict, figure) = of(&durable(50_000.0));
+    let (verdict, figure) = of(&durable(50_000));
     assert_eq!(verdict, Verdict::Holds);
     assert!(figure.starts_with("9.0") && figure.ends_with("(at 50,000 deliveries/s)"), "{figure}");
-    assert_eq!(of(&durable(20_000.0)).0, Verdict::NotMeasured, "too little was asked");
-    let slow = table(&[("fanout.json", fanout(100_000.0, false, 4))]);
+    assert_eq!(of(&durable(20_000)).0, Verdict::NotMeasured, "too little was asked");
+    let slow = table(&[("fanout.json", fanout(100_000, false, 4))]);
     assert_eq!(row(&slow, "P99 of ephemeral").verdict, Verdict::Fails);
     assert_eq!(row(&slow, "P99 of durable").verdict, Verdict::NotMeasured);
 }
