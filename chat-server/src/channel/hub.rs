@@ -48,7 +48,6 @@ pub struct Hub {
     parts: Vec<Part>,
     hasher: RandomState,
     namespaces: Namespaces,
-    delivery: Delivery,
     bus: Bus,
     kept: Arc<Kept>,
     /// The life of the offsets of all logs.
@@ -74,6 +73,7 @@ impl Hub {
         history_bytes_max: usize,
     ) -> Arc<Self> {
         let kept = Kept {
+            delivery,
             bytes: AtomicUsize::new(0),
             bytes_max: history_bytes_max,
             changes: Changes::default(),
@@ -84,7 +84,6 @@ impl Hub {
             parts: std::iter::repeat_with(Mutex::default).take(PARTS).collect(),
             hasher: RandomState::default(),
             namespaces,
-            delivery,
             bus,
             kept: Arc::new(kept),
             log_epoch: Mutex::new("".into()),
@@ -103,7 +102,7 @@ impl Hub {
     /// The way out.
     #[must_use]
     pub fn delivery(&self) -> &Delivery {
-        &self.delivery
+        &self.kept.delivery
     }
 
     /// False when all histories together are as large as they may be.
@@ -163,7 +162,6 @@ impl Hub {
             options.clone(),
             (source, epoch),
             topics,
-            self.delivery.clone(),
             self.kept.clone(),
             self.bus.listen(name.shared()),
         ));

@@ -59,7 +59,6 @@ pub struct Channel {
     epoch: OnceLock<Arc<str>>,
     /// The topic ids of its outlets follow this one.
     first_topic: u64,
-    delivery: Delivery,
     kept: Arc<Kept>,
     /// What other nodes say in it is heard; `None` for a node alone.
     listening: Option<Listening>,
@@ -74,9 +73,11 @@ pub struct Channel {
     state: Mutex<State>,
 }
 
-/// What all channels keep together, and may.
+/// What all channels have together, and what they keep together and may.
 #[derive(Debug)]
 pub(super) struct Kept {
+    /// The way out.
+    pub(super) delivery: Delivery,
     /// Who comes and goes in them.
     pub(super) moves: Arc<Moves>,
     pub(super) bytes: AtomicUsize,
@@ -102,9 +103,9 @@ struct State {
     /// how many of the people.
     seats_counted: usize,
     /// Members by shard and outlet: a frame goes only where somebody is.
-    members: Vec<[u32; OUTLETS]>,
-    /// Who is in it.
-    roster: Roster,
+    members: Box<[[u32; OUTLETS]]>,
+    /// Who is in it; there is none before anybody was, and in a feed never.
+    roster: Option<Box<Roster>>,
     /// When somebody was in it last.
     left_at: Instant,
 }
@@ -126,7 +127,6 @@ impl Channel {
         options: Arc<Options>,
         origin: (Source, Option<Arc<str>>),
         first_topic: u64,
-        delivery: Delivery,
         kept: Arc<Kept>,
         listening: Option<Listening>,
     ) -> Self {
@@ -139,8 +139,8 @@ impl Channel {
             seats: Seats::default(),
             counted: 0,
             seats_counted: 0,
-            members: vec![[0; OUTLETS]; delivery.shards()],
-            roster: Roster::default(),
+            members: vec![[0; OUTLETS]; kept.delivery.shards()].into(),
+            roster: None,
             left_at: Instant::now(),
         };
         let (published, revision) = (AtomicU64::new(0), AtomicU64::new(0));
@@ -153,7 +153,6 @@ impl Channel {
             options,
             epoch,
             first_topic,
-            delivery,
             kept,
             listening,
             published,
@@ -242,7 +241,7 @@ impl Channel {
             let prepared = frame(format.frame(message));
             for (shard, members) in state.members.iter().enumerate() {
                 if members[outlet] > 0 {
-                    self.delivery.publish(shard, self.topic(outlet), prepared.clone());
+                    self.kept.delivery.publish(shard, self.topic(outlet), prepared.clone());
                 }
             }
         }

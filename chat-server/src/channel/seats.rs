@@ -20,7 +20,8 @@ pub(crate) const ROSTER_MAX: usize = 10_000;
 /// What is known of a room and its people.
 #[derive(Debug, Default)]
 pub(super) struct Seats {
-    known: Option<Known>,
+    /// Most channels are no room.
+    known: Option<Box<Known>>,
     /// How often everything was forgotten.
     forgotten: u64,
     /// Where something happened last.
@@ -44,7 +45,7 @@ pub struct Ticket(u64);
 impl Seats {
     /// What a person is; `None` when the room is not known.
     pub(super) fn standing(&self, user: &str) -> Option<Standing> {
-        let Known { room, people, .. } = self.known.as_ref()?;
+        let Known { room, people, .. } = self.known.as_deref()?;
         let membership = people.get(user).copied().unwrap_or_default();
         Some(Standing { room: room.clone(), membership })
     }
@@ -66,14 +67,15 @@ impl Seats {
             return;
         };
         if self.ticket() == Some(ticket) && self.happened_at <= head {
-            self.known = Some(Known { room, people: people.into_iter().collect(), head });
+            let people = people.into_iter().collect();
+            self.known = Some(Box::new(Known { room, people, head }));
         }
     }
 
     /// Something happened at the next offset.
     pub(super) fn hear(&mut self, offset: u64, heard: &Heard) {
         self.happened_at = offset;
-        let Some(Known { room, people, head }) = &mut self.known else { return };
+        let Some(Known { room, people, head }) = self.known.as_deref_mut() else { return };
         if offset <= *head {
             return;
         }

@@ -9,7 +9,7 @@
 //! one: the numbers are, at most once a second. How many there are elsewhere is as good as the last
 //! answer of Redis, so a few moves more or less are told one by one around the bound.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use chassis::delivery::{Class, Frame};
 use hashbrown::HashMap;
@@ -91,6 +91,17 @@ impl Roster {
     }
 }
 
+impl State {
+    fn roster(&mut self) -> &mut Roster {
+        self.roster.get_or_insert_default()
+    }
+
+    fn present(&self) -> impl ExactSizeIterator<Item = &Arc<ClientInfo>> {
+        static NOBODY: LazyLock<HashMap<Arc<str>, Arc<ClientInfo>>> = LazyLock::new(HashMap::new);
+        self.roster.as_ref().map_or(&*NOBODY, |roster| &roster.present).values()
+    }
+}
+
 impl Channel {
     /// Whether anybody is told who comes and goes, or may ask.
     pub(super) fn keeps_presence(&self) -> bool {
@@ -104,7 +115,7 @@ impl Channel {
     /// A client is in the channel from now on.
     pub(super) fn arrive(self: &Arc<Self>, info: &Arc<ClientInfo>) {
         let mut state = self.state.lock();
-        state.roster.enter(info);
+        state.roster().enter(info);
         self.kept.moves.mark(self, info, true);
         self.tell(&mut state, Move::Join(info), Side::Here);
         self.forget_old(&mut state, info);
@@ -115,7 +126,7 @@ impl Channel {
         let mut state = self.state.lock();
         let may_come_back = leaving == Leaving::Interrupted && !info.user.is_empty();
         if may_come_back && self.kept.moves.hold(self, info) {
-            state.roster.held.entry(info.user.clone()).or_default().push(info.clone());
+            state.roster().held.entry(info.user.clone()).or_default().push(info.clone());
             return;
         }
         self.remove(&mut state, info);
@@ -124,7 +135,7 @@ impl Channel {
     /// A client that was waited for did not come back.
     pub(in super::super) fn give_up(self: &Arc<Self>, info: &Arc<ClientInfo>) {
         let mut state = self.state.lock();
-        if state.roster.unhold(info) {
+        if state.roster().unhold(info) {
             self.remove(&mut state, info);
         }
     }
@@ -132,7 +143,7 @@ impl Channel {
     /// Somebody came into the channel on another node.
     pub fn joined_elsewhere(self: &Arc<Self>, info: &ClientInfo) {
         let mut state = self.state.lock();
-        state.roster.elsewhere += 1;
+        state.roster().elsewhere += 1;
         self.tell(&mut state, Move::Join(info), Side::Elsewhere);
         self.forget_old(&mut state, info);
     }
@@ -140,7 +151,8 @@ impl Channel {
     /// Somebody left it there.
     pub fn left_elsewhere(self: &Arc<Self>, info: &ClientInfo) {
         let mut state = self.state.lock();
-        state.roster.elsewhere = state.roster.elsewhere.saturating_sub(1);
+        let roster = state.roster();
+        roster.elsewhere = roster.elsewhere.saturating_sub(1);
         self.tell(&mut state, Move::Leave(info), Side::Elsewhere);
     }
 
@@ -149,23 +161,25 @@ impl Channel {
         if info.user.is_empty() {
             return;
         }
-        for old in state.roster.held.remove(&info.user).unwrap_or_default() {
+        for old in state.roster().held.remove(&info.user).unwrap_or_default() {
             self.remove(state, &old);
         }
     }
 
     fn remove(self: &Arc<Self>, state: &mut State, info: &Arc<ClientInfo>) {
-        state.roster.leave(info);
+        state.roster().leave(info);
         self.kept.moves.mark(self, info, false);
         self.tell(state, Move::Leave(info), Side::Here);
     }
 
     fn tell(self: &Arc<Self>, state: &mut State, what: Move<'_>, side: Side) {
-        let was_crowd = state.roster.is_crowd;
-        if state.roster.is_crowd() || was_crowd {
+        let roster = state.roster();
+        let was_crowd = roster.is_crowd;
+        let is_crowd = roster.is_crowd();
+        if is_crowd || was_crowd {
             self.kept.moves.crowd(Crowded { channel: self.clone(), here: side == Side::Here });
         }
-        if state.roster.is_crowd || !self.tells_moves() {
+        if is_crowd || !self.tells_moves() {
             return;
         }
         let channel = self.name.clone();
@@ -182,7 +196,7 @@ impl Channel {
         encode: impl Fn(crate::protocol::Encoding, &mut Vec<u8>),
     ) {
         // Who is there can be asked for; what delivery cannot keep up with cannot be helped.
-        if !self.delivery.has_room() {
+        if !self.kept.delivery.has_room() {
             return;
         }
         let audience = match self.options.force_push_join_leave {
@@ -196,19 +210,20 @@ impl Channel {
     /// How many clients there are on all nodes, as of now; true when that is a crowd.
     pub fn counted(self: &Arc<Self>, clients: usize) -> bool {
         let mut state = self.state.lock();
-        let roster = &mut state.roster;
+        let roster = state.roster();
         let was_crowd = roster.is_crowd;
         roster.elsewhere = clients.saturating_sub(roster.present.len());
-        if roster.is_crowd() || was_crowd {
+        let is_crowd = roster.is_crowd();
+        if is_crowd || was_crowd {
             self.kept.moves.crowd(Crowded { channel: self.clone(), here: false });
         }
-        state.roster.is_crowd
+        is_crowd
     }
 
     /// Tells those who are told of moves how many there are, if that is news.
     pub fn tell_crowd(&self, numbers: PresenceStatsResult) {
         let mut state = self.state.lock();
-        if state.roster.told.replace(numbers) == Some(numbers) || !self.tells_moves() {
+        if state.roster().told.replace(numbers) == Some(numbers) || !self.tells_moves() {
             return;
         }
         let PresenceStatsResult { num_clients, num_users } = numbers;
@@ -224,13 +239,13 @@ impl Channel {
     /// Everyone who is here, those who are waited for among them.
     #[must_use]
     pub fn everyone(&self) -> Vec<Arc<ClientInfo>> {
-        self.state.lock().roster.present.values().cloned().collect()
+        self.state.lock().present().cloned().collect()
     }
 
     /// True when nobody is here or waited for.
     #[must_use]
     pub fn is_deserted(&self) -> bool {
-        self.state.lock().roster.present.is_empty()
+        self.state.lock().present().len() == 0
     }
 
     /// Who is here.
@@ -239,9 +254,9 @@ impl Channel {
     /// How many there are, when that is over `most`.
     pub fn presence(&self, most: usize) -> Result<Vec<Arc<ClientInfo>>, usize> {
         let state = self.state.lock();
-        match state.roster.present.len() {
+        match state.present().len() {
             count if count > most => Err(count),
-            _ => Ok(state.roster.present.values().cloned().collect()),
+            _ => Ok(state.present().cloned().collect()),
         }
     }
 
@@ -250,8 +265,8 @@ impl Channel {
     pub fn presence_stats(&self) -> PresenceStatsResult {
         let state = self.state.lock();
         let count = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
-        let (clients, users) = (state.roster.present.len(), state.roster.users.len());
-        PresenceStatsResult { num_clients: count(clients), num_users: count(users) }
+        let users = state.roster.as_ref().map_or(0, |roster| roster.users.len());
+        PresenceStatsResult { num_clients: count(state.present().len()), num_users: count(users) }
     }
 }
 
