@@ -20,6 +20,8 @@
 mod backlog;
 mod budget;
 mod fan_out;
+#[cfg(test)]
+mod footprint;
 mod hold;
 mod inbox;
 mod outlet;

@@ -9,7 +9,8 @@ use super::hold::Held;
 use super::{Topic, TopicId};
 
 /// The topics of a shard.
-pub(super) type Outlets = HashMap<TopicId, Outlet, FixedState>;
+/// On the heap, for the table has up to twice as many places as there are topics.
+pub(super) type Outlets = HashMap<TopicId, Box<Outlet>, FixedState>;
 
 pub(super) struct Outlet {
     pub(super) topic: Arc<dyn Topic>,
@@ -21,7 +22,7 @@ pub(super) struct Outlet {
 }
 
 impl Outlet {
-    pub(super) fn new(topic: Arc<dyn Topic>) -> Self {
-        Self { topic, members: Vec::new(), held: Vec::new(), last: 0 }
+    pub(super) fn new(topic: Arc<dyn Topic>) -> Box<Self> {
+        Box::new(Self { topic, members: Vec::new(), held: Vec::new(), last: 0 })
     }
 }
