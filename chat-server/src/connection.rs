@@ -152,7 +152,11 @@ impl Doors {
         }
         let span = tracing::debug_span!("session", transport = ?transport);
         let life = life(session, self.shutdown.forced().clone(), hangup);
-        self.shutdown.tasks().spawn(life.instrument(span));
+        // A span that nobody listens to would have its room in every task all the same.
+        match span.is_disabled() {
+            true => drop(self.shutdown.tasks().spawn(life)),
+            false => drop(self.shutdown.tasks().spawn(life.instrument(span))),
+        }
         mailbox
     }
 }

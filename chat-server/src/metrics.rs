@@ -10,11 +10,12 @@
 
 mod window;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use chassis::telemetry::Buckets;
-use chassis::telemetry::metric::{Family, Label, Raised};
+use chassis::telemetry::metric::{Family, Label};
 use chassis::{metric_label, metric_set};
 use metrics::{Counter, Gauge, Histogram};
 use parking_lot::Mutex;
@@ -212,12 +213,19 @@ pub struct Metrics {
     window: Mutex<SuccessWindow>,
 }
 
-/// A connection, counted for as long as this lives.
+/// A connection, counted for as long as this lives. It holds what leads to its gauges: there is one
+/// for each connection, and handles of gauges are large.
 #[derive(Debug)]
 #[must_use = "the connection counts only while this is held"]
 pub struct Connected {
-    _transport: Raised,
-    _websocket: Option<Raised>,
+    metrics: Arc<Metrics>,
+    transport: Transport,
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.metrics.gauges(self.transport).for_each(|gauge| gauge.decrement(1.0));
+    }
 }
 
 impl Ending {
@@ -274,13 +282,16 @@ impl Metrics {
     }
 
     /// Counts a connection until the result is dropped.
-    pub fn connected(&self, transport: Transport) -> Connected {
+    pub fn connected(self: &Arc<Self>, transport: Transport) -> Connected {
+        self.gauges(transport).for_each(|gauge| gauge.increment(1.0));
+        Connected { metrics: self.clone(), transport }
+    }
+
+    /// What counts the connections of a transport.
+    fn gauges(&self, transport: Transport) -> impl Iterator<Item = &Gauge> {
         let websocket = matches!(transport, Transport::Websocket);
-        Connected {
-            _transport: Raised::by_one(self.series.connections.of(transport)),
-            _websocket: websocket
-                .then(|| Raised::by_one(&self.series.websocket_connections_active)),
-        }
+        let all = websocket.then_some(&self.series.websocket_connections_active);
+        std::iter::once(self.series.connections.of(transport)).chain(all)
     }
 
     /// Sets the number of distinct users, under both its names.

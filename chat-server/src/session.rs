@@ -129,9 +129,10 @@ impl Session {
     /// It is borrowed: a future that takes a session has room for it twice.
     pub async fn run(&mut self) -> End {
         loop {
-            let event = poll_fn(|cx| self.poll_event(cx)).await;
-            // One read may bring ten thousand frames: others on this thread get their turns.
+            // One read may bring ten thousand frames: others on this thread get their turns. Before
+            // the wait and not behind it, where the event would have its room all the time.
             tokio::task::coop::consume_budget().await;
+            let event = poll_fn(|cx| self.poll_event(cx)).await;
             // On the heap, so that an idle connection does not hold room for the largest command.
             if let Some(end) = Box::pin(self.on(event)).await {
                 return end;
@@ -143,7 +144,7 @@ impl Session {
         loop {
             // Who never stops posting frames cannot stop the clock.
             if std::mem::take(&mut self.told)
-                && let Poll::Ready(due) = self.deadlines.poll_due(cx)
+                && let Poll::Ready(due) = self.deadlines.poll_due(cx, &self.services.timing)
             {
                 return Poll::Ready(Event::Due(due));
             }
@@ -157,13 +158,13 @@ impl Session {
             // Nor can who never stops sending: it is looked at between two reads. Not before the
             // first one, which may bring the pong that a stalled process has not seen yet.
             if std::mem::take(&mut self.heard)
-                && let Poll::Ready(due) = self.deadlines.poll_due(cx)
+                && let Poll::Ready(due) = self.deadlines.poll_due(cx, &self.services.timing)
             {
                 return Poll::Ready(Event::Due(due));
             }
             let delivery = self.services.hub.delivery();
             if self.incoming.poll_read(cx, &self.member, delivery).is_pending() {
-                if let Poll::Ready(due) = self.deadlines.poll_due(cx) {
+                if let Poll::Ready(due) = self.deadlines.poll_due(cx, &self.services.timing) {
                     return Poll::Ready(Event::Due(due));
                 }
                 return self.poll_catch_up(cx).map(|()| Event::CatchUp);

@@ -68,12 +68,17 @@ impl Violation {
 pub struct Decoder {
     /// Bytes of a frame that has not arrived whole: at most a header and `bytes_max`.
     carry: Vec<u8>,
-    /// Fragments of a message that has not arrived whole: at most `bytes_max`.
-    message: Vec<u8>,
-    /// What the fragments will be; `None` between messages.
-    fragmented: Option<Kind>,
+    /// A message of which not all fragments have arrived. Few clients send fragments.
+    fragmented: Option<Box<Fragments>>,
     bytes_max: usize,
     closed: bool,
+}
+
+/// What has arrived of a message, and what it will be: at most `bytes_max`.
+#[derive(Debug)]
+struct Fragments {
+    kind: Kind,
+    bytes: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,14 +99,14 @@ impl Decoder {
     /// A decoder that refuses messages over `bytes_max` bytes.
     #[must_use]
     pub fn new(bytes_max: usize) -> Self {
-        let (carry, message) = (Vec::new(), Vec::new());
-        Self { carry, message, fragmented: None, bytes_max, closed: false }
+        Self { carry: Vec::new(), fragmented: None, bytes_max, closed: false }
     }
 
     /// Bytes that are kept of a message that has not arrived whole.
     #[must_use]
     pub fn kept(&self) -> usize {
-        self.carry.capacity() + self.message.capacity()
+        let of_fragments = self.fragmented.as_ref().map_or(0, |it| it.bytes.capacity());
+        self.carry.capacity() + of_fragments
     }
 
     /// Takes what arrived and calls `each` for every event in it, in order.
@@ -136,6 +141,11 @@ impl Decoder {
             self.carry = carry;
         }
         Ok(())
+    }
+
+    /// How much has arrived of a message in fragments.
+    fn gathered(&self) -> usize {
+        self.fragmented.as_ref().map_or(0, |fragments| fragments.bytes.len())
     }
 
     fn frames(
@@ -189,7 +199,7 @@ impl Decoder {
             OpCode::Data(Data::Text | Data::Binary) if self.fragmented.is_some() => {
                 return Err(Violation::Protocol("new message inside a fragmented one"));
             }
-            OpCode::Data(_) if payload_len > self.bytes_max - self.message.len() => {
+            OpCode::Data(_) if payload_len > self.bytes_max - self.gathered() => {
                 return Err(Violation::TooBig { max: self.bytes_max });
             }
             _ => {}
@@ -210,16 +220,17 @@ impl Decoder {
             OpCode::Control(Control::Pong) => each(Event::Pong(payload)),
             OpCode::Control(_) => {
                 self.closed = true;
-                self.message = Vec::new();
+                self.fragmented = None;
                 each(Event::Close(closing(payload)?));
             }
             OpCode::Data(Data::Continue) => {
-                self.message.extend_from_slice(payload);
+                if let Some(fragments) = &mut self.fragmented {
+                    fragments.bytes.extend_from_slice(payload);
+                }
                 if head.is_final
-                    && let Some(kind) = self.fragmented.take()
+                    && let Some(fragments) = self.fragmented.take()
                 {
-                    let message = std::mem::take(&mut self.message);
-                    each(whole(kind, &message)?);
+                    each(whole(fragments.kind, &fragments.bytes)?);
                 }
             }
             OpCode::Data(data) => {
@@ -227,8 +238,8 @@ impl Decoder {
                 if head.is_final {
                     each(whole(kind, payload)?);
                 } else {
-                    self.fragmented = Some(kind);
-                    self.message = payload.to_vec();
+                    let bytes = payload.to_vec();
+                    self.fragmented = Some(Box::new(Fragments { kind, bytes }));
                 }
             }
         }
@@ -372,7 +383,7 @@ mod tests {
             decoder.feed(&mut [byte], |_| ()).unwrap();
         }
         assert!(decoder.carry.is_empty() && decoder.fragmented.is_none());
-        assert_eq!(decoder.carry.capacity() + decoder.message.capacity(), 0);
+        assert_eq!(decoder.kept(), 0);
     }
 
     proptest! {
@@ -405,7 +416,7 @@ mod tests {
             let mut decoder = Decoder::new(1000);
             let mut held = 0;
             if decoder.feed(&mut bytes.clone(), |_| ()).is_ok() {
-                held = decoder.carry.len() + decoder.message.len();
+                held = decoder.carry.len() + decoder.gathered();
             }
             prop_assert!(held <= bytes.len());
         }

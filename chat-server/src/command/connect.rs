@@ -50,9 +50,9 @@ pub async fn connect(
     request: &Connect,
 ) -> Result<Connected, Refusal> {
     let claims = identify(services, request).await?;
-    let user: Arc<str> = claims.user.as_ref().map_or("", |user| user.as_str()).into();
+    let mut user: Arc<str> = claims.user.as_ref().map_or("", |user| user.as_str()).into();
     if !user.is_empty() {
-        registered
+        user = registered
             .identify(&user, services.limits.connections_per_user)
             .map_err(|_too_many| DisconnectCode::ConnectionLimit)?;
     }

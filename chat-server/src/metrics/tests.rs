@@ -42,6 +42,7 @@ fn every_name_of_the_guide_is_there_before_anything_happened() {
 #[test]
 fn connections_count_while_they_live() {
     let (handles, metrics) = server();
+    let metrics = Arc::new(metrics);
     let websocket = metrics.connected(Transport::Websocket);
     let sse = metrics.connected(Transport::Sse);
     assert_line(&handles, "websocket_connections_active 1");

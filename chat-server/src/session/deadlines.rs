@@ -34,8 +34,6 @@ pub(super) enum Due {
 #[derive(Debug)]
 pub(super) struct Deadlines {
     timer: Pin<Box<Sleep>>,
-    ping_interval: Duration,
-    pong_timeout: Duration,
     authentication: Option<Instant>,
     ping: Instant,
     pong: Option<Instant>,
@@ -44,13 +42,10 @@ pub(super) struct Deadlines {
 
 impl Deadlines {
     pub(super) fn new(timing: &Timing, now: Instant) -> Self {
-        let ping_interval = timing.ping_interval;
-        let first_ping = ping_interval.mul_f64(rand::rng().random_range(0.5..1.0));
+        let first_ping = timing.ping_interval.mul_f64(rand::rng().random_range(0.5..1.0));
         let authentication = now + timing.auth_timeout;
         Self {
             timer: Box::pin(tokio::time::sleep_until(authentication)),
-            ping_interval,
-            pong_timeout: timing.pong_timeout,
             authentication: Some(authentication),
             ping: now + first_ping,
             pong: None,
@@ -80,10 +75,10 @@ impl Deadlines {
         self.rearm();
     }
 
-    pub(super) fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<Due> {
+    pub(super) fn poll_due(&mut self, cx: &mut Context<'_>, timing: &Timing) -> Poll<Due> {
         loop {
             let Poll::Ready(()) = self.timer.as_mut().poll(cx) else { return Poll::Pending };
-            let due = self.due(Instant::now());
+            let due = self.due(Instant::now(), timing);
             self.rearm();
             if let Some(due) = due {
                 return Poll::Ready(due);
@@ -91,7 +86,7 @@ impl Deadlines {
         }
     }
 
-    fn due(&mut self, now: Instant) -> Option<Due> {
+    fn due(&mut self, now: Instant, timing: &Timing) -> Option<Due> {
         let passed = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
         if passed(self.authentication) {
             self.authentication = None;
@@ -108,10 +103,10 @@ impl Deadlines {
         if self.ping > now {
             return None;
         }
-        self.ping = now + self.ping_interval;
+        self.ping = now + timing.ping_interval;
         // Before authentication there is nobody to ask.
         (self.authentication.is_none()).then(|| {
-            self.pong = Some(now + self.pong_timeout);
+            self.pong = Some(now + timing.pong_timeout);
             Due::Ping
         })
     }
@@ -146,7 +141,7 @@ mod tests {
     async fn a_silent_client_is_stale_after_ten_seconds() {
         let start = Instant::now();
         let mut deadlines = Deadlines::new(&timing(), start);
-        let due = poll_fn(|cx| deadlines.poll_due(cx)).await;
+        let due = poll_fn(|cx| deadlines.poll_due(cx, &timing())).await;
         assert_eq!((due, start.elapsed().as_secs()), (Due::Authentication, 10));
     }
 
@@ -155,13 +150,13 @@ mod tests {
         let start = Instant::now();
         let mut deadlines = Deadlines::new(&timing(), start);
         deadlines.authenticated();
-        assert_eq!(poll_fn(|cx| deadlines.poll_due(cx)).await, Due::Ping);
+        assert_eq!(poll_fn(|cx| deadlines.poll_due(cx, &timing())).await, Due::Ping);
         let first = Instant::now();
         assert!((12..=25).contains(&(first - start).as_secs()));
         deadlines.ponged();
-        assert_eq!(poll_fn(|cx| deadlines.poll_due(cx)).await, Due::Ping);
+        assert_eq!(poll_fn(|cx| deadlines.poll_due(cx, &timing())).await, Due::Ping);
         assert_eq!((Instant::now() - first).as_secs(), 25);
-        assert_eq!(poll_fn(|cx| deadlines.poll_due(cx)).await, Due::Pong);
+        assert_eq!(poll_fn(|cx| deadlines.poll_due(cx, &timing())).await, Due::Pong);
         assert_eq!((Instant::now() - first).as_secs(), 33);
     }
 
@@ -171,10 +166,10 @@ mod tests {
         let mut deadlines = Deadlines::new(&timing(), start);
         deadlines.authenticated();
         deadlines.expire_at(Some(unix_seconds()));
-        let mut due = poll_fn(|cx| deadlines.poll_due(cx)).await;
+        let mut due = poll_fn(|cx| deadlines.poll_due(cx, &timing())).await;
         if due == Due::Ping {
             deadlines.ponged();
-            due = poll_fn(|cx| deadlines.poll_due(cx)).await;
+            due = poll_fn(|cx| deadlines.poll_due(cx, &timing())).await;
         }
         assert_eq!(due, Due::Expiry);
         assert!((24..=25).contains(&start.elapsed().as_secs()));

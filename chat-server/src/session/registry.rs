@@ -55,7 +55,8 @@ pub enum Directive {
 #[derive(Debug)]
 pub struct Handle {
     id: Uuid,
-    mailbox: Mutex<Mailbox>,
+    /// There is none while nothing waits in it.
+    mailbox: Mutex<Option<Box<Mailbox>>>,
     waker: AtomicWaker,
 }
 
@@ -96,7 +97,8 @@ pub struct Registered {
     registry: Arc<Registry>,
     handle: Arc<Handle>,
     user: Option<Arc<str>>,
-    secret: Option<u128>,
+    /// Few have one.
+    secret: Option<Box<u128>>,
 }
 
 impl From<&What> for Directive {
@@ -122,16 +124,18 @@ impl Handle {
             Directive::Message(data) => data.len(),
             _ => 0,
         };
-        let mut mailbox = self.mailbox.lock();
-        let full = mailbox.directives.len() >= MAILBOX_MAX
-            || mailbox.frame_bytes + bytes > MAILBOX_BYTES_MAX;
+        let mut place = self.mailbox.lock();
+        let waiting = |mailbox: &Box<Mailbox>| (mailbox.directives.len(), mailbox.frame_bytes);
+        let (directives, frame_bytes) = place.as_ref().map_or((0, 0), waiting);
+        let full = directives >= MAILBOX_MAX || frame_bytes + bytes > MAILBOX_BYTES_MAX;
         let refusable = matches!(directive, Directive::Frame(_) | Directive::Message(_));
         if full && refusable {
             return Err(MailboxFull);
         }
+        let mailbox = place.get_or_insert_default();
         mailbox.frame_bytes += bytes;
         mailbox.directives.push_back(directive);
-        drop(mailbox);
+        drop(place);
         self.waker.wake();
         Ok(())
     }
@@ -146,13 +150,15 @@ impl Handle {
 
     /// True when something in the mailbox ends the session.
     pub(super) fn is_ending(&self) -> bool {
-        self.mailbox.lock().directives.iter().any(|directive| {
+        let ends = |directive: &Directive| {
             matches!(directive, Directive::Gone | Directive::Goodbye | Directive::Disconnect(_))
-        })
+        };
+        self.mailbox.lock().iter().flat_map(|mailbox| &mailbox.directives).any(ends)
     }
 
     fn take(&self) -> Option<Directive> {
-        let mut mailbox = self.mailbox.lock();
+        let mut place = self.mailbox.lock();
+        let mailbox = place.as_mut()?;
         let directive = mailbox.directives.pop_front()?;
         match &directive {
             Directive::Frame(frame) => mailbox.frame_bytes -= frame.len(),
@@ -160,7 +166,7 @@ impl Handle {
             _ => {}
         }
         if mailbox.directives.is_empty() {
-            mailbox.directives = VecDeque::new();
+            *place = None;
         }
         Some(directive)
     }
@@ -235,27 +241,30 @@ impl Registered {
         self.handle.id
     }
 
-    /// Enters the session under its user, who may have `most` of them.
+    /// Enters the session under its user, who may have `most` of them; the user as all of them
+    /// share it.
     ///
     /// # Errors
     /// [`TooMany`] when that is reached.
-    pub fn identify(&mut self, user: &Arc<str>, most: usize) -> Result<(), TooMany> {
+    pub fn identify(&mut self, user: &Arc<str>, most: usize) -> Result<Arc<str>, TooMany> {
         let mut tables = self.registry.tables.lock();
-        let sessions = tables.users.entry(user.clone()).or_insert_with(|| Vec::with_capacity(1));
+        let entry = tables.users.entry(user.clone());
+        let user = entry.key().clone();
+        let sessions = entry.or_insert_with(|| Vec::with_capacity(1));
         if sessions.len() >= most {
             return Err(TooMany);
         }
         sessions.push(self.handle.clone());
         self.registry.users.store(tables.users.len(), Ordering::Relaxed);
         self.user = Some(user.clone());
-        Ok(())
+        Ok(user)
     }
 
     /// A secret by which `/emulation` finds this session.
     pub fn emulate(&mut self) -> u128 {
         let secret = rand::random();
         self.registry.tables.lock().emulated.insert(secret, self.handle.clone());
-        self.secret = Some(secret);
+        self.secret = Some(Box::new(secret));
         secret
     }
 }
@@ -265,8 +274,8 @@ impl Drop for Registered {
         let mut tables = self.registry.tables.lock();
         tables.sessions.remove(&self.handle.id);
         self.registry.sessions.fetch_sub(1, Ordering::Relaxed);
-        if let Some(secret) = self.secret {
-            tables.emulated.remove(&secret);
+        if let Some(secret) = &self.secret {
+            tables.emulated.remove(&**secret);
         }
         let Some(user) = &self.user else { return };
         if let Some(sessions) = tables.users.get_mut(user) {
@@ -291,6 +300,7 @@ mod tests {
         session.identify(&ann, 1).unwrap();
         let secret = session.emulate();
         assert_eq!(registry.enter().identify(&ann, 1), Err(TooMany));
+        assert!(Arc::ptr_eq(&ann, &registry.enter().identify(&"ann".into(), 2).unwrap()));
         assert!(registry.emulated(secret).is_some());
         assert_eq!((registry.count(), registry.active_users()), (1, 1));
         drop(session);
