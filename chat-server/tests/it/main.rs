@@ -31,6 +31,7 @@ mod kill;
 mod leases;
 mod limits;
 mod log_pages;
+mod measured;
 mod members;
 mod members_model;
 mod message_bodies;

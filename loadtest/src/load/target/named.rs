@@ -69,7 +69,9 @@ impl Named {
         let port = url.port_or_known_default().context("a URL of ws has a port")?;
         let looked_up = timeout(LOOKUP_MAX, lookup_host((name, port))).await;
         let looked_up = looked_up.with_context(|| format!("{name}: no answer"))?;
-        let addresses: Vec<_> = looked_up.with_context(|| name.to_owned())?.collect();
+        let mut addresses: Vec<_> = looked_up.with_context(|| name.to_owned())?.collect();
+        // A chat-server listens on IPv4 unless it is told otherwise.
+        addresses.sort_by_key(SocketAddr::is_ipv6);
         Ok(Found { door: choose(name, &addresses, self.consent)?, trust })
     }
 }
