@@ -5,8 +5,8 @@
 
 mod check;
 mod raw;
-mod worker;
 mod verdict;
+mod worker;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -36,5 +36,5 @@ pub mod tally;
 pub mod target;
 pub mod thread;
 pub mod times;
-pub mod worker;
 pub mod verdict;
+pub mod worker;

@@ -133,8 +133,8 @@ fn outcome(options: &Options, before: &Reading, driven: Driven) -> Outcome {
         rss_before: before.resident_bytes,
         rss_idle: idle.resident_bytes,
         rss_after: after.resident_bytes,
-        threads: usize::try_from(after.threads).unwrap_or_default(),
-        files: usize::try_from(after.files).unwrap_or_default(),
+        threads: after.threads,
+        files: after.files,
     };
     let server = used(
         &before.servers,
