@@ -26,6 +26,7 @@ mod hold;
 mod inbox;
 mod outlet;
 mod peer;
+mod replies;
 mod shard;
 mod slot;
 mod wire;

@@ -19,6 +19,7 @@ const WRITES_PER_TURN: usize = 256;
 
 impl Shard {
     pub(super) async fn fan_out(&mut self, topic: TopicId) {
+        self.reply();
         let Some(gathered) = self.gathered.remove(&topic) else {
             return;
         };
@@ -29,7 +30,7 @@ impl Shard {
         let frames = gathered.frames;
         let bytes = match frames.as_slice() {
             [only] => only.bytes.clone(),
-            all => concatenate(all, gathered.bytes),
+            all => concatenate(all.iter().map(|frame| &frame.bytes)),
         };
         let mut missed = vec![0; frames.len()];
         for (turn, chunk) in members.chunks(WRITES_PER_TURN).enumerate() {
@@ -160,10 +161,8 @@ impl Shard {
     }
 }
 
-fn concatenate(frames: &[Frame], bytes: usize) -> Bytes {
-    let mut all = Vec::with_capacity(bytes);
-    for frame in frames {
-        all.extend_from_slice(&frame.bytes);
-    }
+pub(super) fn concatenate<'a>(parts: impl Iterator<Item = &'a Bytes> + Clone) -> Bytes {
+    let mut all = Vec::with_capacity(parts.clone().map(Bytes::len).sum());
+    parts.for_each(|part| all.extend_from_slice(part));
     all.into()
 }

@@ -4,7 +4,6 @@
 //! fans out. Members of a topic cannot change during a fan-out: the inbox is applied in between.
 
 use std::future::poll_fn;
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
@@ -27,7 +26,7 @@ use super::{Config, Frame, Observer, Shed, Topic, TopicId};
 const GATHER_BYTES_MAX: usize = 64 * 1024;
 
 /// An item vector that grew beyond this in a storm is given back.
-const ITEMS_KEPT: usize = 4096;
+pub(super) const ITEMS_KEPT: usize = 4096;
 
 pub(super) struct Shard {
     pub(super) inbox: Arc<Inbox>,
@@ -38,6 +37,8 @@ pub(super) struct Shard {
     pub(super) free: Vec<u32>,
     pub(super) topics: Outlets,
     pub(super) gathered: HashMap<TopicId, Gathered, FixedState>,
+    /// Replies of this drain, by slot; what a client may have unread bounds them.
+    pub(super) replies: Vec<(u32, Bytes)>,
     /// Slots with a backlog, or with sealed bytes that did not go.
     pub(super) blocked: Vec<u32>,
     pub(super) scratch: Vec<u8>,
@@ -65,6 +66,7 @@ impl Shard {
             free: Vec::new(),
             topics: HashMap::default(),
             gathered: HashMap::default(),
+            replies: Vec::new(),
             blocked: Vec::new(),
             scratch: Vec::new(),
         }
@@ -91,6 +93,7 @@ impl Shard {
             for item in items.drain(..) {
                 self.apply(item).await;
             }
+            self.reply();
             topics.extend(self.gathered.keys().copied());
             for topic in topics.drain(..) {
                 self.fan_out(topic).await;
@@ -124,17 +127,18 @@ impl Shard {
                 self.detach(index_of(&peer), topic);
             }
             Item::Finish { peer, bytes } => {
+                self.reply();
                 for topic in self.topics_of(index_of(&peer)) {
                     self.fan_out(topic).await;
                 }
                 self.finish(index_of(&peer), bytes);
             }
             Item::Join(peer) => self.join(peer),
-            Item::Leave(peer) => self.leave(&peer),
-            Item::Direct { peer, bytes } => match index_of(&peer) {
-                index if self.takes_replies(index) => self.direct(index, bytes),
-                index => self.cut(index),
-            },
+            Item::Leave(peer) => {
+                self.reply();
+                self.leave(&peer);
+            }
+            Item::Direct { peer, bytes } => self.replies.push((index_of(&peer), bytes)),
         }
     }
 
@@ -215,54 +219,6 @@ impl Shard {
         slot.peer.cut();
         slot.peer.wire.abort();
         self.observer.shed(Shed::Closed);
-    }
-
-    fn direct(&mut self, index: u32, bytes: Bytes) {
-        let Some(slot) = self.slots[index as usize].as_mut() else { return };
-        if slot.state != State::Open {
-            return slot.peer.lose();
-        }
-        let mut sent = 0;
-        if slot.backlog.is_none() {
-            match slot.peer.wire.try_write(&bytes) {
-                Ok(count) if count == bytes.len() && slot.peer.wire.is_flushed() => {
-                    return slot.peer.taken(bytes.len());
-                }
-                Ok(count) => {
-                    sent = count;
-                    slot.peer.taken(sent);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_gone) => {
-                    slot.state = State::Dead;
-                    return slot.peer.lose();
-                }
-            }
-        }
-        slot.block(&mut self.blocked, index).push_reply(bytes, sent, &self.budget);
-    }
-
-    /// False when a peer reads so little that it gets no more replies: its own room is used, or
-    /// that of all together. One reply may overshoot: a history page is larger than a backlog.
-    fn takes_replies(&self, index: u32) -> bool {
-        let slot = self.slots[index as usize].as_ref();
-        let backlog = slot.and_then(|slot| slot.backlog.as_ref());
-        backlog.is_none_or(|backlog| {
-            backlog.replies() <= self.config.backlog_bytes_max && !self.budget.is_spent()
-        })
-    }
-
-    fn finish(&mut self, index: u32, bytes: Bytes) {
-        self.direct(index, bytes);
-        let Some(slot) = self.slots[index as usize].as_mut() else {
-            return;
-        };
-        if slot.state == State::Open {
-            slot.state = State::Ending;
-            if slot.backlog.is_none() {
-                slot.peer.wire.end();
-            }
-        }
     }
 
     fn poll_blocked(&mut self, cx: &mut Context<'_>) {

@@ -55,10 +55,20 @@ pub fn put_header(out: &mut Vec<u8>, opcode: Opcode, len: usize) {
     }
 }
 
+/// What [`put_header`] appends.
+const fn header_bytes(len: usize) -> usize {
+    match len {
+        0..=125 => 2,
+        126..=0xFFFF => 4,
+        _ => HEADER_BYTES_MAX,
+    }
+}
+
 /// One whole frame around `payload`.
 #[must_use]
 pub fn frame(opcode: Opcode, payload: &[u8]) -> Bytes {
-    let mut out = Vec::with_capacity(HEADER_BYTES_MAX + payload.len());
+    // Exactly: what has room to spare costs another allocation as shared bytes.
+    let mut out = Vec::with_capacity(header_bytes(payload.len()) + payload.len());
     put_header(&mut out, opcode, payload.len());
     out.extend_from_slice(payload);
     out.into()
@@ -85,6 +95,7 @@ mod tests {
     fn lengths_take_the_shortest_header() {
         for (len, header) in [(0, 2), (125, 2), (126, 4), (65_535, 4), (65_536, 10)] {
             assert_eq!(frame(Opcode::Binary, &vec![7; len]).len(), header + len, "{len}");
+            assert_eq!(header_bytes(len), header, "{len}");
         }
     }
 
