@@ -15,6 +15,9 @@ use crate::protocol::{
 /// Replies of one frame; a single larger message still gets a frame of its own.
 const FRAME_BYTES_MAX: usize = 64 * 1024;
 
+/// Room for the usual reply; a larger one grows.
+const REPLY_BYTES: usize = 128;
+
 /// How messages reach a client: a transport and an encoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Format {
@@ -132,14 +135,13 @@ pub struct Batch {
     open: Vec<u8>,
     /// Frames that are full.
     closed: Vec<u8>,
-    scratch: Vec<u8>,
 }
 
 impl Batch {
     /// An empty batch; it owns no memory.
     #[must_use]
     pub fn new(format: Format) -> Self {
-        Self { format, open: Vec::new(), closed: Vec::new(), scratch: Vec::new() }
+        Self { format, open: Vec::new(), closed: Vec::new() }
     }
 
     /// Adds a reply.
@@ -153,15 +155,21 @@ impl Batch {
     }
 
     fn add(&mut self, encode: impl FnOnce(Encoding, &mut Vec<u8>)) {
-        self.scratch.clear();
-        encode(self.format.encoding(), &mut self.scratch);
-        if !self.open.is_empty() && self.open.len() + self.scratch.len() >= FRAME_BYTES_MAX {
-            self.close();
-        }
-        if !self.open.is_empty() && self.format.encoding() == Encoding::Json {
+        let before = self.open.len();
+        if before == 0 {
+            self.open.reserve(REPLY_BYTES);
+        } else if self.format.encoding() == Encoding::Json {
             self.open.push(b'\n');
         }
-        self.open.extend_from_slice(&self.scratch);
+        let start = self.open.len();
+        encode(self.format.encoding(), &mut self.open);
+        if before > 0 && self.open.len() >= FRAME_BYTES_MAX {
+            // It begins the next frame.
+            let last = self.open.split_off(start);
+            self.open.truncate(before);
+            self.close();
+            self.open = last;
+        }
     }
 
     /// The bytes in it so far.

@@ -176,9 +176,9 @@ impl Session {
     async fn on(&mut self, event: Event) -> Option<End> {
         match event {
             Event::Inbound(inbound) => self.on_inbound(inbound).await,
-            Event::Directive(directive) => self.on_directive(directive).await,
+            Event::Directive(directive) => Box::pin(self.on_directive(directive)).await,
             Event::Due(due) => self.on_due(due),
-            Event::CatchUp => self.catch_up().await,
+            Event::CatchUp => Box::pin(self.catch_up()).await,
         }
     }
 

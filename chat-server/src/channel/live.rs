@@ -202,7 +202,8 @@ impl Channel {
     pub fn publish(&self, mut publication: Publication, accepted: Option<Instant>) -> Position {
         let mut state = self.state.lock();
         if self.options.history_size > 0 {
-            state.history.append(&mut publication, &self.options, Instant::now());
+            let now = accepted.unwrap_or_else(Instant::now);
+            state.history.append(&mut publication, &self.options, now);
             self.kept.count(&mut state);
         }
         self.send(&state, &publication, accepted);

@@ -49,7 +49,8 @@ impl Fanout {
         let channel = self.hub.find(name).filter(|channel| channel.is_based());
         let known = channel.map(|channel| channel.claim());
         let place = Place { channel: name.shared(), options, known: known.as_ref() };
-        let position = log.append(place, &publication).await.inspect_err(|_unavailable| {
+        let appended = Box::pin(log.append(place, &publication)).await;
+        let position = appended.inspect_err(|_unavailable| {
             // It may be there.
             self.compare_shared_soon();
         })?;

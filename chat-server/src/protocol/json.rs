@@ -11,6 +11,7 @@
 use std::fmt;
 
 use bytes::Bytes;
+use memchr::memchr2;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 /// One valid JSON value (RFC 8259) without raw line breaks. Cloning shares the bytes.
@@ -41,7 +42,7 @@ impl Json {
         }
         // The grammar allows no raw line break inside a string: all there are stand between tokens.
         let mut value = text.as_bytes().to_vec();
-        if value.iter().any(|byte| is_line_break(*byte)) {
+        if memchr2(b'\n', b'\r', &value).is_some() {
             value.retain(|byte| !is_line_break(*byte));
         }
         Ok(Self(value.into()))

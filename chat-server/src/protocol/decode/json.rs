@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use memchr::memchr;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -26,7 +27,7 @@ pub(super) fn next(rest: &mut &[u8]) -> Option<Result<Incoming, DecodeError>> {
         if rest.is_empty() {
             return None;
         }
-        let end = rest.iter().position(|byte| *byte == b'\n');
+        let end = memchr(b'\n', rest);
         let line = rest.get(..end.unwrap_or(rest.len()))?.trim_ascii();
         *rest = end.and_then(|end| rest.get(end + 1..)).unwrap_or_default();
         if !line.is_empty() {
