@@ -7,6 +7,7 @@ use std::fmt::Write;
 
 use crate::channel::{Channel, Subscription};
 use crate::connection::life;
+use crate::fanout::bus::Listening;
 use crate::protocol::ClientInfo;
 use crate::session::registry::Handle;
 use crate::session::{Session, Sub};
@@ -37,6 +38,7 @@ fn a_connection_and_a_channel_take_no_more_than_they_did() {
         part("one channel of a session", size_of::<Sub>(), 64),
         part("a place in a channel", size_of::<Subscription>(), 24),
         part("who a client is", size_of::<ClientInfo>(), 96),
+        part("a topic of the bus that is listened to", size_of::<Listening>(), 32),
         part("a channel", size_of::<Channel>(), 368),
     ];
     let mut report = String::new();

@@ -28,6 +28,7 @@ pub use message::{
 };
 pub use meters::Meters;
 pub use transport::{Tasks, Transport};
+use wanted::Confirmed;
 
 /// Why nothing is heard before the first connection.
 const CONNECTING: &str = "connecting";
@@ -75,7 +76,7 @@ pub trait Receiver: Send + Sync + 'static {
 pub struct Listening {
     topic: Arc<str>,
     transport: Arc<Transport>,
-    confirmed: watch::Receiver<bool>,
+    confirmed: Arc<Confirmed>,
 }
 
 impl Bus {
@@ -151,7 +152,7 @@ impl Listening {
     /// Waits until everything said from now on is heard; false when it may take long, because the
     /// bus is away: then [`Receiver::resumed`] tells.
     pub async fn confirmed(&self) -> bool {
-        self.transport.confirmed(&self.topic, self.confirmed.clone()).await
+        self.transport.confirmed(&self.topic, &self.confirmed).await
     }
 }
 

@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::line::{Line, Work, may_hear};
 use super::meters::Strangers;
-use super::wanted::Wanted;
+use super::wanted::{Confirmed, Hold, Wanted};
 use super::{
     BusState, CONNECTING, Listening, Message, Meters, Receiver, Topic, decode, encode, is_said_by,
 };
@@ -92,7 +92,7 @@ impl Transport {
         });
         // What is said to this node is listened to as long as it lives.
         let name = transport.name(Topic::Node(&node.to_string()));
-        transport.wanted.hold(&name.into());
+        transport.wanted.hold(name.into());
         (transport.clone(), Tasks { transport })
     }
 
@@ -125,9 +125,9 @@ impl Transport {
     }
 
     pub(super) fn listen(this: &Arc<Self>, channel: &str) -> Listening {
-        let topic: Arc<str> = this.name(Topic::Channel(channel)).into();
-        let (is_new, confirmed) = this.wanted.hold(&topic);
-        if is_new {
+        let held = this.wanted.hold(this.name(Topic::Channel(channel)).into());
+        let Hold { topic, confirmed, is_first } = held;
+        if is_first {
             this.changed(&topic);
         }
         Listening { topic, transport: this.clone(), confirmed }
@@ -146,18 +146,14 @@ impl Transport {
     }
 
     /// Waits until a topic is listened to, unless it is known that it will take long.
-    pub(super) async fn confirmed(
-        &self,
-        topic: &str,
-        mut confirmed: watch::Receiver<bool>,
-    ) -> bool {
+    pub(super) async fn confirmed(&self, topic: &str, confirmed: &Confirmed) -> bool {
         let line = self.lines.read().of(topic).cloned();
-        let Some(line) = line.filter(|line| line.may_hear()) else { return *confirmed.borrow() };
+        let Some(line) = line.filter(|line| line.may_hear()) else { return confirmed.is_so() };
         let mut state = line.state.subscribe();
         let listened_to = async {
             tokio::select! {
                 biased;
-                listened_to = confirmed.wait_for(|confirmed| *confirmed) => listened_to.is_ok(),
+                () = confirmed.wait() => true,
                 _ = state.wait_for(|state| !may_hear(*state)) => false,
             }
         };

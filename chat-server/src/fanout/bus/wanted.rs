@@ -4,10 +4,12 @@
 //! who listens asks here what to begin and what to end.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 /// Topics by their names.
 #[derive(Debug, Default)]
@@ -19,18 +21,60 @@ pub(super) struct Wanted {
 #[derive(Debug)]
 struct Want {
     holders: usize,
-    confirmed: watch::Sender<bool>,
+    confirmed: Arc<Confirmed>,
+}
+
+/// Whether a topic is listened to. There is one for everybody who is connected, so it is small: a
+/// `watch` takes six times as much.
+#[derive(Debug, Default)]
+pub(super) struct Confirmed {
+    is_so: AtomicBool,
+    changed: Notify,
+}
+
+/// A topic that is held: one text and one word for all who hold it.
+#[derive(Debug)]
+pub(super) struct Hold {
+    pub(super) topic: Arc<str>,
+    pub(super) confirmed: Arc<Confirmed>,
+    /// Nobody held it before.
+    pub(super) is_first: bool,
+}
+
+impl Confirmed {
+    /// Whether it is listened to now.
+    pub(super) fn is_so(&self) -> bool {
+        self.is_so.load(Ordering::Acquire)
+    }
+
+    /// Waits until it is listened to.
+    pub(super) async fn wait(&self) {
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            // It waits from here on: what changes behind the look is not missed.
+            changed.as_mut().enable();
+            if self.is_so() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    fn set(&self, is_so: bool) {
+        self.is_so.store(is_so, Ordering::Release);
+        self.changed.notify_waiters();
+    }
 }
 
 impl Wanted {
-    /// One more holder; true when it is the first.
-    pub(super) fn hold(&self, topic: &Arc<str>) -> (bool, watch::Receiver<bool>) {
+    /// One more holder.
+    pub(super) fn hold(&self, topic: Arc<str>) -> Hold {
         let mut topics = self.topics.lock();
-        let want = topics
-            .entry(topic.clone())
-            .or_insert_with(|| Want { holders: 0, confirmed: watch::Sender::new(false) });
+        let entry = topics.entry(topic);
+        let topic = entry.key().clone();
+        let want = entry.or_insert_with(|| Want { holders: 0, confirmed: Arc::default() });
         want.holders += 1;
-        (want.holders == 1, want.confirmed.subscribe())
+        Hold { topic, confirmed: want.confirmed.clone(), is_first: want.holders == 1 }
     }
 
     /// One holder less; true when nobody is left.
@@ -62,26 +106,42 @@ impl Wanted {
     ) {
         let wanted = self.topics.lock();
         for want in topics.into_iter().filter_map(|topic| wanted.get(topic)) {
-            want.confirmed.send_replace(confirmed);
+            want.confirmed.set(confirmed);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use chassis::testing::deadline;
+
     use super::*;
 
     #[test]
     fn a_topic_is_wanted_while_somebody_holds_it() {
-        let (wanted, topic) = (Wanted::default(), Arc::from("a"));
-        let (is_first, confirmed) = wanted.hold(&topic);
-        assert!(is_first && !*confirmed.borrow());
-        assert!(!wanted.hold(&topic).0);
+        let wanted = Wanted::default();
+        let Hold { topic, confirmed, is_first } = wanted.hold("a".into());
+        assert!(is_first && !confirmed.is_so());
+        let again = wanted.hold("a".into());
+        assert!(!again.is_first && Arc::ptr_eq(&again.topic, &topic));
         wanted.confirm([&topic], true);
-        assert!(*confirmed.borrow());
+        assert!(confirmed.is_so() && again.confirmed.is_so());
         assert!(!wanted.release(&topic) && wanted.is_held(&topic));
         assert!(wanted.release(&topic) && !wanted.is_held(&topic));
         // Held again it is not listened to, whatever was before.
-        assert!(!*wanted.hold(&topic).1.borrow());
+        assert!(!wanted.hold(topic).confirmed.is_so());
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_topic_is_told_when_it_is_listened_to_and_not_when_it_is_not() {
+        let wanted = Wanted::default();
+        let Hold { topic, confirmed, .. } = wanted.hold("a".into());
+        let mut waits = pin!(confirmed.wait());
+        assert!(futures_util::poll!(waits.as_mut()).is_pending());
+        wanted.confirm([&topic], false);
+        assert!(futures_util::poll!(waits.as_mut()).is_pending());
+        wanted.confirm([&topic], true);
+        assert!(futures_util::poll!(waits.as_mut()).is_ready());
+        deadline(confirmed.wait()).await;
     }
 }
