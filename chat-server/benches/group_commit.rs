@@ -7,6 +7,9 @@
 //! timed from when each was due. PostgreSQL in a schema of its own in the database that
 //! `DATABASE_URL` names, with its own settings, which must be durable; SQLite in a file. Publishers,
 //! committer and database share this machine.
+//!
+//! `--quick` takes PostgreSQL alone and a third of the time; `--report FILE` writes the figures of
+//! PostgreSQL as JSON, for `loadtest verdict`.
 
 #![expect(clippy::print_stdout, reason = "the report is what it is for")]
 
@@ -20,7 +23,7 @@ mod one_by_one;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use chat_server::store::Committer;
 
 use bed::{Bed, Raw, Source};
@@ -33,35 +36,63 @@ const PEOPLE: usize = 50;
 /// Publishers that saturate a committer: four batches of them.
 const PUBLISHERS: usize = 1024;
 
-/// Turns of each kind; the middle one counts.
-const TURNS: usize = 5;
-
-/// One turn.
-const TURN: Duration = Duration::from_secs(3);
-
-/// The open loop.
+/// The rate of the open loop.
 const RATE: usize = 2000;
-const RATE_TIME: Duration = Duration::from_secs(15);
 
 /// What the project promises: PostgreSQL only.
 const PER_SECOND_MIN: f64 = 10_000.0;
 const RATIO_MIN: f64 = 15.0;
 const P99_MS_MAX: f64 = 10.0;
 
+/// How long everything is measured.
+#[derive(Debug, Clone, Copy)]
+struct Length {
+    /// Turns of each kind; the middle one counts.
+    turns: usize,
+    turn: Duration,
+    /// The open loop.
+    rate: Duration,
+}
+
+const WHOLE: Length =
+    Length { turns: 5, turn: Duration::from_secs(3), rate: Duration::from_secs(15) };
+const QUICK: Length =
+    Length { turns: 3, turn: Duration::from_secs(2), rate: Duration::from_secs(5) };
+
 fn main() -> anyhow::Result<()> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run())
 }
 
 async fn run() -> anyhow::Result<()> {
+    let arguments: Vec<String> = std::env::args().collect();
+    let is_quick = arguments.iter().any(|argument| argument == "--quick");
+    let report = arguments.iter().skip_while(|argument| *argument != "--report").nth(1);
+    let length = if is_quick { QUICK } else { WHOLE };
     let mut missed = Vec::new();
-    for bed in [Bed::postgres().await?, Bed::sqlite().await?] {
-        missed.extend(measure(&bed).await?);
+    if let Some(figures) = measure(&Bed::postgres().await?, length).await? {
+        missed = figures.verdicts();
+        if let Some(file) = report {
+            std::fs::write(file, figures.to_json()).with_context(|| file.clone())?;
+        }
+    }
+    if !is_quick {
+        measure(&Bed::sqlite().await?, length).await?;
     }
     ensure!(missed.is_empty(), "missed: {}", missed.join(", "));
     Ok(())
 }
 
-async fn measure(bed: &Bed) -> anyhow::Result<Vec<String>> {
+/// What the project makes promises about.
+#[derive(Debug, Clone, Copy)]
+struct Figures {
+    six: Outcome,
+    one: Outcome,
+    group: Outcome,
+    rate: Outcome,
+}
+
+/// Measures; figures only where there is one to compare with that makes six round trips.
+async fn measure(bed: &Bed, length: Length) -> anyhow::Result<Option<Figures>> {
     println!("\n## {} ({})\n", bed.name, bed.ensure_durable().await?);
     println!("{ROOMS} rooms with {PEOPLE} members, messages of about 200 bytes with a key each.\n");
     let rooms = bed.rooms(ROOMS, PEOPLE).await?;
@@ -71,35 +102,32 @@ async fn measure(bed: &Bed) -> anyhow::Result<Vec<String>> {
     load::saturate(&committer, &source, PUBLISHERS, Duration::from_secs(1)).await;
 
     let (mut six, mut one, mut group) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..TURNS {
+    for _ in 0..length.turns {
         if let Raw::Postgres(pool) = &bed.raw {
-            six.push(one_by_one::six_statements(pool, &source, TURN).await?);
+            six.push(one_by_one::six_statements(pool, &source, length.turn).await?);
         }
-        one.push(load::saturate(&committer, &source, 1, TURN).await);
-        group.push(load::saturate(&committer, &source, PUBLISHERS, TURN).await);
+        one.push(load::saturate(&committer, &source, 1, length.turn).await);
+        group.push(load::saturate(&committer, &source, PUBLISHERS, length.turn).await);
     }
     println!("| one transaction for | messages/s | in turns | ack P50 ms | P99 | P99.9 |");
     println!("|---|---|---|---|---|---|");
     let six = row("each message, six round trips", six);
     let one = row("each message, one call", one);
     let group = row("what gathered (group commit)", group);
-    let rate = at_rate(&committer, &source).await;
+    let rate = at_rate(&committer, &source, length.rate).await;
     committer.close().await;
-    let (Some(one), Some(group)) = (one, group) else { return Ok(Vec::new()) };
-    println!();
-    let against = |base: f64| group.per_second / base;
-    println!("group commit is {:.1} x one call a message", against(one.per_second));
+    let (Some(one), Some(group)) = (one, group) else { return Ok(None) };
+    println!("\ngroup commit is {:.1} x one call a message", group.per_second / one.per_second);
     ensure!(group.failed + rate.failed == 0, "messages were refused");
-    let Some(six) = six else { return Ok(Vec::new()) };
-    Ok(verdicts(group, rate, against(six.per_second)))
+    Ok(six.map(|six| Figures { six, one, group, rate }))
 }
 
-async fn at_rate(committer: &Arc<Committer>, source: &Source) -> Outcome {
-    let rate = load::at_rate(committer, source, RATE, RATE_TIME).await;
+async fn at_rate(committer: &Arc<Committer>, source: &Source, time: Duration) -> Outcome {
+    let rate = load::at_rate(committer, source, RATE, time).await;
     let Outcome { p50_ms, p99_ms, p999_ms, per_second, .. } = rate;
     println!(
         "| {RATE}/s for {} s, from when due | {per_second:.0} | | {p50_ms:.2} | {p99_ms:.2} | {p999_ms:.2} |",
-        RATE_TIME.as_secs()
+        time.as_secs()
     );
     rate
 }
@@ -117,34 +145,57 @@ fn row(name: &str, mut turns: Vec<Outcome>) -> Option<Outcome> {
     Some(middle)
 }
 
-fn verdicts(group: Outcome, rate: Outcome, ratio: f64) -> Vec<String> {
-    println!("\n| figure | value | target | verdict |");
-    println!("|---|---|---|---|");
-    let mut missed = Vec::new();
-    let mut verdict = |name: &str, value: String, target: String, met: bool| {
-        println!("| {name} | {value} | {target} | {} |", if met { "met" } else { "MISSED" });
-        if !met {
-            missed.push(name.to_owned());
-        }
-    };
-    let rate_99 = format!("ack P99 at {RATE}/s");
-    verdict(
-        "durable messages/s",
-        format!("{:.0}", group.per_second),
-        format!("at least {PER_SECOND_MIN:.0}"),
-        group.per_second >= PER_SECOND_MIN,
-    );
-    verdict(
-        "against one transaction a message",
-        format!("{ratio:.1} x"),
-        format!("at least {RATIO_MIN:.0} x"),
-        ratio >= RATIO_MIN,
-    );
-    verdict(
-        &rate_99,
-        format!("{:.2} ms", rate.p99_ms),
-        format!("below {P99_MS_MAX:.0} ms"),
-        rate.p99_ms < P99_MS_MAX,
-    );
-    missed
+impl Figures {
+    /// For programs: names with their units last.
+    fn to_json(self) -> String {
+        let Self { six, one, group, rate } = self;
+        let report = serde_json::json!({
+            "bench": "group_commit",
+            "figures": {
+                "messages_per_second": group.per_second,
+                "one_by_one_per_second": six.per_second,
+                "one_call_per_second": one.per_second,
+                "to_one_by_one_ratio": group.per_second / six.per_second,
+                "to_one_call_ratio": group.per_second / one.per_second,
+                "acknowledged_at_2000_p50_ms": rate.p50_ms,
+                "acknowledged_at_2000_p99_ms": rate.p99_ms,
+            },
+        });
+        format!("{report:#}\n")
+    }
+
+    /// Prints what holds, and gives what does not.
+    fn verdicts(self) -> Vec<String> {
+        let Self { six, group, rate, .. } = self;
+        let ratio = group.per_second / six.per_second;
+        println!("\n| figure | value | target | verdict |");
+        println!("|---|---|---|---|");
+        let mut missed = Vec::new();
+        let mut verdict = |name: &str, value: String, target: String, met: bool| {
+            println!("| {name} | {value} | {target} | {} |", if met { "met" } else { "MISSED" });
+            if !met {
+                missed.push(name.to_owned());
+            }
+        };
+        let rate_99 = format!("ack P99 at {RATE}/s");
+        verdict(
+            "durable messages/s",
+            format!("{:.0}", group.per_second),
+            format!("at least {PER_SECOND_MIN:.0}"),
+            group.per_second >= PER_SECOND_MIN,
+        );
+        verdict(
+            "against one transaction a message",
+            format!("{ratio:.1} x"),
+            format!("at least {RATIO_MIN:.0} x"),
+            ratio >= RATIO_MIN,
+        );
+        verdict(
+            &rate_99,
+            format!("{:.2} ms", rate.p99_ms),
+            format!("below {P99_MS_MAX:.0} ms"),
+            rate.p99_ms < P99_MS_MAX,
+        );
+        missed
+    }
 }
