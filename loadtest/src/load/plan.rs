@@ -95,14 +95,25 @@ pub enum Load {
     Turns(u32),
 }
 
-/// Everyone goes at once and comes back, to be told what was missed. Only who speaks for a room
-/// stays, so that there is something to miss.
+/// Everyone goes at once and comes back, to be told what was missed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Storm {
     /// When they go, from the start of the load.
     pub at: Duration,
-    /// Within which time they come back, evenly.
+    /// Within which time they come back, in no order.
     pub spread: Duration,
+    /// Who ends the connections.
+    pub by: Breaker,
+}
+
+/// Who ends the connections of a storm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Breaker {
+    /// The workers. Only who speaks for a room stays, so that there is something to miss.
+    Workers,
+    /// The servers, from then on and whenever that is. Who speaks comes back too, and says again
+    /// what nobody has acknowledged.
+    Servers,
 }
 
 /// What a worker gets: the plan, and which of it is its own.

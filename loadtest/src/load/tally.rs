@@ -40,6 +40,10 @@ pub struct Tally {
     pub entry: Times,
     /// From the first packet of a return until the client was back in its room.
     pub comeback: Times,
+    /// When the last who was told to go was back, in nanoseconds since the load began; 0 when nobody
+    /// was.
+    #[serde(default)]
+    pub last_return: u64,
     /// What went wrong, and how often.
     pub complaints: BTreeMap<String, u64>,
 }
@@ -117,6 +121,7 @@ impl Tally {
         self.handshake.add(&other.handshake);
         self.entry.add(&other.entry);
         self.comeback.add(&other.comeback);
+        self.last_return = self.last_return.max(other.last_return);
         for (text, count) in &other.complaints {
             self.complaint(text, *count);
         }

@@ -33,6 +33,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use mio::event::Event;
 use mio::{Events, Poll, Token};
+use rand::seq::SliceRandom as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject as _;
@@ -50,7 +51,7 @@ use self::word::{Order, Report, Sample};
 use super::clock::{self, SECOND, nanos};
 use super::dialect::frame::{self, Opcode};
 use super::dialect::{Dialect, Heard, Position, Stamp};
-use super::plan::{Load, Part, Tls};
+use super::plan::{Breaker, Load, Part, Tls};
 
 /// Bytes of one read, for all clients: what a server under pressure writes at once.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -60,6 +61,9 @@ const EVENTS: usize = 1024;
 
 /// Sockets that are served before it is looked again what is due: about 50 us of work.
 const EVENTS_BETWEEN: usize = 32;
+
+/// When somebody who could not come back tries again: as SDKs do at first.
+const AGAIN: Range<u64> = SECOND / 2..SECOND * 3 / 2;
 
 /// How much longer than its plan a worker that is told nothing goes on.
 const GRACE: u64 = 60 * SECOND;
@@ -282,6 +286,9 @@ impl<W: Write> Worker<W> {
             return;
         }
         self.course = Course::Running { begin, samples, storm_is_over: true };
+        if storm.by == Breaker::Servers {
+            return;
+        }
         let mut away = Vec::new();
         for (number, client) in (0_u32..).zip(&mut self.clients) {
             let speaks = self.part.plan.publishes(self.seats.start + number as usize);
@@ -291,6 +298,8 @@ impl<W: Write> Worker<W> {
             }
         }
         self.ledger.present -= away.len() as u64;
+        // Neighbours are in one room; they come back as strangers.
+        away.shuffle(&mut rand::rng());
         self.entrance.storm(&away, at, nanos(storm.spread));
     }
 
@@ -354,7 +363,9 @@ impl<W: Write> Worker<W> {
             let present = client.is_present() && !choked;
             let wire = client.wire().filter(|wire| present && wire.takes_more());
             let Some(wire) = wire else {
-                self.ledger.tally.published.unsent += 1;
+                // Who is away by somebody else's doing has nothing to say until they are back.
+                let excused = !self.clients[index].is_present() && self.is_broken(clock::now());
+                self.ledger.tally.published.unsent += u64::from(!excused);
                 match self.part.plan.load {
                     // The turn is over, and the next one is due in its time.
                     Load::Rate(_) => continue,
@@ -454,7 +465,7 @@ impl<W: Write> Worker<W> {
         self.frame.clear();
         self.dialect.greet(&seat, since.as_ref(), &mut self.frame);
         if self.frame.is_empty() {
-            self.entered(index, Position::default(), now);
+            self.entered(index, Position::default(), now)?;
         } else if let Some(wire) = client.wire() {
             wire.write(&self.frame)?;
         }
@@ -470,7 +481,7 @@ impl<W: Write> Worker<W> {
             self.ledger.answered(&mut self.speaker, room, answers, now);
         }
         if let Some(position) = self.heard.entered.take() {
-            self.entered(index, position, now);
+            self.entered(index, position, now)?;
         }
         let client = &mut self.clients[index];
         for sighting in &self.heard.sightings {
@@ -491,10 +502,10 @@ impl<W: Write> Worker<W> {
     }
 
     /// A client is in its room.
-    fn entered(&mut self, index: usize, position: Position, now: u64) {
+    fn entered(&mut self, index: usize, position: Position, now: u64) -> Result<(), End> {
         let client = &mut self.clients[index];
         if client.is_present() {
-            return;
+            return Ok(());
         }
         client.advance();
         let took = now.saturating_sub(client.began);
@@ -506,6 +517,9 @@ impl<W: Write> Worker<W> {
         } else {
             tally.connections.returned += 1;
             tally.comeback.record(took);
+            if let Course::Running { begin, .. } = self.course {
+                tally.last_return = tally.last_return.max(now.saturating_sub(begin));
+            }
         }
         client.member.entered = now;
         self.entering -= 1;
@@ -515,11 +529,52 @@ impl<W: Write> Worker<W> {
         if self.epochs[room].is_empty() {
             self.epochs[room] = position.epoch;
         }
+        self.say_again(index)
+    }
+
+    /// Who is back says again what nobody has acknowledged: it may be stored or not, and is the
+    /// same message either way.
+    fn say_again(&mut self, index: usize) -> Result<(), End> {
+        let plan = &self.part.plan;
+        let seat = self.seats.start + index;
+        let room = self.speaker.room_of(seat / plan.members);
+        let Some(room) = room.filter(|_| plan.publishes(seat)) else { return Ok(()) };
+        self.frame.clear();
+        for (number, due) in self.speaker.awaited(room) {
+            let stamp = Stamp { due, number };
+            self.dialect.publish(&plan.seat(seat), stamp, plan.size, &mut self.frame);
+        }
+        match self.clients[index].wire() {
+            Some(wire) if !self.frame.is_empty() => Ok(wire.write(&self.frame)?),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the servers end connections by now, and are meant to.
+    fn is_broken(&self, now: u64) -> bool {
+        let Some(storm) = self.part.plan.storm else { return false };
+        let Course::Running { begin, .. } = self.course else { return false };
+        storm.by == Breaker::Servers && now >= begin + nanos(storm.at)
     }
 
     /// A client's connection is over.
     fn end(&mut self, index: usize, end: &End) {
+        let now = clock::now();
+        let broken = self.is_broken(now);
         let client = &mut self.clients[index];
+        if broken && client.member.entered > 0 {
+            let spread = self.part.plan.storm.map_or(0, |storm| nanos(storm.spread));
+            let wait = if client.is_present() {
+                self.ledger.present -= 1;
+                rand::random_range(0..=spread)
+            } else {
+                self.entering -= 1;
+                rand::random_range(AGAIN)
+            };
+            client.leave();
+            self.entrance.again(u32::try_from(index).unwrap_or(u32::MAX), now + wait);
+            return;
+        }
         let connections = &mut self.ledger.tally.connections;
         if client.is_present() {
             connections.ended += 1;

@@ -3,7 +3,8 @@
 //! Pure. At the start everyone waits at the door and so many are let in at once; after a storm each
 //! has a time to return at, whatever the others do.
 
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 
 use crate::load::clock::nanos;
 use crate::load::plan::Entry;
@@ -13,25 +14,25 @@ use crate::load::plan::Entry;
 pub(super) struct Entrance {
     at_once: usize,
     patience: u64,
-    /// Who is still outside, with the time from which they may come, in order of it.
-    outside: VecDeque<Visit>,
+    /// Who is still outside, with the time from which they may come; the earliest first.
+    outside: BinaryHeap<Reverse<Visit>>,
     /// Who is on the way, in order of their begin; some have arrived meanwhile.
     under_way: VecDeque<Visit>,
 }
 
 /// Somebody comes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Visit {
-    /// Which client.
-    pub(super) client: u32,
     /// When it begins, or should.
     pub(super) at: u64,
+    /// Which client.
+    pub(super) client: u32,
 }
 
 impl Entrance {
     /// Everyone is outside.
     pub(super) fn new(entry: &Entry, clients: u32) -> Self {
-        let outside = (0..clients).map(|client| Visit { client, at: 0 }).collect();
+        let outside = (0..clients).map(|client| Reverse(Visit { client, at: 0 })).collect();
         let patience = nanos(entry.patience);
         Self { at_once: entry.at_once, patience, outside, under_way: VecDeque::new() }
     }
@@ -42,18 +43,25 @@ impl Entrance {
         let count = (clients.len() as u64).max(1);
         let visit = |(number, client): (u64, &u32)| {
             let later = u128::from(spread) * u128::from(number) / u128::from(count);
-            Visit { client: *client, at: at.saturating_add(u64::try_from(later).unwrap_or(spread)) }
+            let at = at.saturating_add(u64::try_from(later).unwrap_or(spread));
+            Reverse(Visit { client: *client, at })
         };
         self.outside.extend((0_u64..).zip(clients).map(visit));
     }
 
+    /// This one comes back at its time, whatever the others do.
+    pub(super) fn again(&mut self, client: u32, at: u64) {
+        self.at_once = usize::MAX;
+        self.outside.push(Reverse(Visit { client, at }));
+    }
+
     /// Who begins now, when so many are on the way.
     pub(super) fn next(&mut self, now: u64, entering: usize) -> Option<Visit> {
-        let visit = *self.outside.front()?;
+        let Reverse(visit) = *self.outside.peek()?;
         if visit.at > now || entering >= self.at_once {
             return None;
         }
-        self.outside.pop_front();
+        self.outside.pop();
         // Who has a time is measured from that, and not from when somebody found the time for it.
         let at = if visit.at == 0 { now } else { visit.at };
         let visit = Visit { at, ..visit };
@@ -79,7 +87,7 @@ impl Entrance {
     /// When to look again.
     pub(super) fn wake_at(&self) -> Option<u64> {
         // Who has no time of their own comes when somebody else has arrived.
-        let outside = self.outside.front().map(|visit| visit.at).filter(|at| *at > 0);
+        let outside = self.outside.peek().map(|visit| visit.0.at).filter(|at| *at > 0);
         let late = self.under_way.front().map(|visit| visit.at + self.patience);
         outside.into_iter().chain(late).min()
     }
@@ -134,5 +142,17 @@ mod tests {
         assert_eq!(entrance.next(1_400, 50), Some(Visit { client: 7, at: 1_000 }));
         assert_eq!(entrance.next(1_249, 50), None);
         assert_eq!(entrance.next(1_300, 51), Some(Visit { client: 8, at: 1_250 }));
+    }
+
+    #[test]
+    fn who_comes_again_comes_in_the_order_of_the_times_whoever_asked_first() {
+        let mut entrance = entrance(0, 1);
+        entrance.again(3, 2_000);
+        entrance.again(4, 1_000);
+        assert_eq!(entrance.wake_at(), Some(1_000));
+        assert_eq!(entrance.next(1_500, 9), Some(Visit { client: 4, at: 1_000 }));
+        assert_eq!(entrance.next(1_500, 9), None);
+        assert!(entrance.is_busy());
+        assert_eq!(entrance.next(2_500, 9), Some(Visit { client: 3, at: 2_000 }));
     }
 }

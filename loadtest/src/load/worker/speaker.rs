@@ -174,6 +174,13 @@ impl Speaker {
         self.rooms[room].awaited.pop_front()
     }
 
+    /// What a room waits to be acknowledged, the oldest first: number, and when it was due.
+    pub(super) fn awaited(&self, room: usize) -> impl Iterator<Item = (u32, u64)> {
+        let room = &self.rooms[room];
+        let answered = room.sent as usize - room.awaited.len();
+        (1..).skip(answered).zip(room.awaited.iter().copied())
+    }
+
     /// A member here received a message of a room here.
     pub(super) fn delivered(&mut self, room: usize) {
         self.delivered += 1;
