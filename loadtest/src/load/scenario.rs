@@ -3,12 +3,15 @@
 //! A scenario decides what is asked of whom, lets the crew do it and gives an [`Outcome`]: plain
 //! figures, which the report turns into text, tables and plots. Nothing is printed here.
 
+pub mod cluster;
 pub mod connect;
 pub mod fanout;
 pub mod gathering;
 pub mod rest;
 pub mod returns;
 pub mod saturate;
+pub mod soak;
+pub mod storm;
 pub mod vitals;
 
 use std::collections::BTreeMap;

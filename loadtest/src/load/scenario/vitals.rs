@@ -5,11 +5,16 @@
 //! left out, for caches fill and an allocator settles then. Readings of a server that is away, as
 //! between a kill and a start, are left out too.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use super::gathering::{Gathering, TARGET};
+use super::{Moment, Outcome};
+use crate::load::crew::Measurement;
 use crate::load::meter::Meter;
 use crate::load::target::Target;
 
@@ -26,7 +31,7 @@ const READINGS_MIN: usize = 10;
 /// What all servers use, at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Vital {
-    /// Seconds since the first reading.
+    /// Seconds since the begin of the load; below zero while connections are made.
     pub second: f64,
     /// Resident memory of the servers.
     pub rss: u64,
@@ -53,9 +58,52 @@ pub struct Slope {
     pub mean: f64,
 }
 
+/// Whether the servers of a run are the same from its begin to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Servers {
+    /// They are.
+    Stay,
+    /// They are ended and started again: what they use is in their course alone.
+    ComeAndGo,
+}
+
+/// Measures a gathering, and reads all the while what the target uses.
+///
+/// # Errors
+/// When it cannot be carried out, or a worker or server is gone.
+pub async fn accompany(
+    gathering: &Gathering,
+    target: &Target,
+    servers: Servers,
+    tell: &mut (dyn FnMut(&Moment) + Send),
+) -> Result<(Outcome, Vec<Vital>)> {
+    let plan = gathering.plan(target).await?;
+    let mut processes = target.processes();
+    if servers == Servers::ComeAndGo {
+        processes.servers.clear();
+    }
+    let measurement = Measurement::new(plan, processes.servers, processes.services)?;
+    let measurement = Measurement { settle: gathering.settle, ..measurement };
+    let first = Instant::now();
+    let (mut begin, mut course) = (0.0, Vec::new());
+    let mut tell = |moment: &Moment| {
+        if moment.second >= 0.0 {
+            begin = first.elapsed().as_secs_f64() - moment.second;
+        }
+        tell(moment);
+    };
+    let mut outcome = tokio::select! {
+        outcome = measurement.make(&mut tell) => outcome?,
+        never = watch(target, first, &mut course) => match never {},
+    };
+    course.iter_mut().for_each(|vital| vital.second -= begin);
+    TARGET.clone_into(&mut outcome.target);
+    outcome.notes.extend(target.complaints());
+    Ok((outcome, course))
+}
+
 /// Reads once a second into `course`, until it is dropped.
-pub async fn watch(target: &Target, course: &mut Vec<Vital>) {
-    let begun = Instant::now();
+async fn watch(target: &Target, begun: Instant, course: &mut Vec<Vital>) -> Infallible {
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
