@@ -83,10 +83,10 @@ impl Returns {
         let mut figures = BTreeMap::from([
             ("storm_resumptions_due".to_owned(), count(self.due)),
             ("storm_resumptions".to_owned(), count(self.back)),
-            ("storm_deliveries_recovered".to_owned(), count(self.recovered)),
+            ("storm_recovered_count".to_owned(), count(self.recovered)),
         ]);
-        for (kind, count) in self.queries.iter().flatten() {
-            figures.insert(format!("storm_store_queries_{kind}"), *count);
+        for (kind, count) in self.queries.iter().flatten().filter(|(_, count)| **count > 0.0) {
+            figures.insert(format!("storm_queries_{kind}_count"), *count);
         }
         if let Some(queries) = self.queries_per_50() {
             figures.insert("storm_store_queries_per_50_resumptions".to_owned(), queries);
@@ -130,8 +130,8 @@ mod tests {
         assert!((returns.queries_per_50().unwrap() - 130.0 * 50.0 / 15_000.0).abs() < 1e-9);
         assert_eq!(returns.faults(), [""; 0]);
         let figures = returns.figures();
-        assert_eq!(figures["storm_store_queries_append"], 8_000.0);
-        assert_eq!(figures["storm_deliveries_recovered"], 45_000.0);
+        assert_eq!(figures["storm_queries_append_count"], 8_000.0);
+        assert_eq!(figures["storm_recovered_count"], 45_000.0);
     }
 
     #[test]

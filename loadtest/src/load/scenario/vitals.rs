@@ -98,7 +98,6 @@ pub async fn accompany(
     };
     course.iter_mut().for_each(|vital| vital.second -= begin);
     TARGET.clone_into(&mut outcome.target);
-    outcome.notes.extend(target.complaints());
     Ok((outcome, course))
 }
 
