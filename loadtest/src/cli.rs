@@ -4,17 +4,21 @@
 #![expect(clippy::print_stderr, reason = "a program that cannot go on says so")]
 
 mod check;
+mod load;
 mod raw;
+mod target;
 mod verdict;
 mod worker;
 
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Parser, Subcommand};
 
 use self::check::Check;
+use self::load::{Connect, Fanout, Saturate};
 use self::raw::Raw;
 use self::verdict::Verdict;
 use crate::process::interrupted;
@@ -42,6 +46,12 @@ enum Command {
     ///
     /// Reads every JSON file of a folder. Ends with 0 when nothing that was measured fails.
     Verdict(Verdict),
+    /// Idle connections: handshakes a second, and the memory and CPU of each.
+    Connect(Box<Connect>),
+    /// Rooms with speakers at a fixed rate: how long messages take, and what a delivery costs.
+    Fanout(Box<Fanout>),
+    /// As many messages as go: deliveries a second, and what each costs under pressure.
+    Saturate(Box<Saturate>),
     /// The floor of a comparison.
     #[command(hide = true)]
     Raw(Raw),
@@ -53,8 +63,11 @@ enum Command {
 /// Runs the program and gives its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    let check = match Arguments::parse().command {
-        Command::Check(check) => check,
+    let run: Pin<Box<dyn Future<Output = Result<bool>>>> = match Arguments::parse().command {
+        Command::Check(check) => Box::pin(check.run()),
+        Command::Connect(connect) => Box::pin(connect.run()),
+        Command::Fanout(fanout) => Box::pin(fanout.run()),
+        Command::Saturate(saturate) => Box::pin(saturate.run()),
         Command::Raw(raw) => return raw.run(),
         Command::Worker => return ended(worker::run()),
         Command::Verdict(verdict) => return ended(verdict.run()),
@@ -64,7 +77,7 @@ pub fn main() -> ExitCode {
         .enable_all()
         .build()
         .context("no runtime");
-    ended(runtime.and_then(|runtime| runtime.block_on(unless_interrupted(check.run()))))
+    ended(runtime.and_then(|runtime| runtime.block_on(unless_interrupted(run))))
 }
 
 /// What a run comes to: whether it was good, or why there was none.

@@ -99,9 +99,9 @@ pub struct Used {
     /// Resident at the end of the window.
     pub rss_after: u64,
     /// Threads.
-    pub threads: u64,
+    pub threads: usize,
     /// Open files.
-    pub files: u64,
+    pub files: usize,
 }
 
 /// How a run stands.

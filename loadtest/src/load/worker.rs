@@ -8,14 +8,12 @@
 //! wire       its bytes, with TLS or without
 //! speaker    who publishes when
 //! ledger     what is counted
-//! alarm      wakes the loop in time
 //! ```
 //!
 //! The loop waits for sockets, for the next message that is due, and for orders. It allocates
 //! nothing for a read and nothing for a delivery. It ends when it is told to, or when nobody is
 //! there to tell it any more, and all its connections with it.
 
-mod alarm;
 mod client;
 mod entrance;
 mod ledger;
@@ -40,7 +38,6 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 
-use self::alarm::Alarm;
 use self::client::{Client, End, Stage};
 use self::entrance::{Entrance, Visit};
 use self::ledger::Ledger;
@@ -48,6 +45,7 @@ use self::orders::Orders;
 use self::speaker::Speaker;
 use self::wire::{Dialing, More, Wire};
 use self::word::{Order, Report, Sample};
+use super::alarm::Alarm;
 use super::clock::{self, SECOND, nanos};
 use super::dialect::frame::{self, Opcode};
 use super::dialect::{Dialect, Heard, Position, Stamp};

@@ -132,7 +132,6 @@ impl Gathering {
         let measurement = Measurement::new(plan, processes.servers, processes.services)?;
         let mut outcome = Measurement { settle: self.settle, ..measurement }.make(tell).await?;
         outcome.target = TARGET.to_owned();
-        outcome.notes.extend(target.complaints());
         Ok(outcome)
     }
 
