@@ -5,6 +5,7 @@
 
 mod check;
 mod load;
+mod compare;
 mod raw;
 mod target;
 mod verdict;
@@ -19,6 +20,7 @@ use clap::{Parser, Subcommand};
 
 use self::check::Check;
 use self::load::{Connect, Fanout, Saturate};
+use self::compare::Compare;
 use self::raw::Raw;
 use self::verdict::Verdict;
 use crate::process::interrupted;
@@ -52,6 +54,12 @@ enum Command {
     Fanout(Box<Fanout>),
     /// As many messages as go: deliveries a second, and what each costs under pressure.
     Saturate(Box<Saturate>),
+    /// Measure the same fan-out beside servers of others, and beside a loop that only sends.
+    ///
+    /// Starts all of them on loopback, goes through loads that gather and loads that do not, and
+    /// prints medians of interleaved runs. `ops/dev/peers.sh` installs the others; who is absent
+    /// has a blank. Ends with 0 when nobody lost anything.
+    Compare(Box<Compare>),
     /// The floor of a comparison.
     #[command(hide = true)]
     Raw(Raw),
@@ -68,6 +76,7 @@ pub fn main() -> ExitCode {
         Command::Connect(connect) => Box::pin(connect.run()),
         Command::Fanout(fanout) => Box::pin(fanout.run()),
         Command::Saturate(saturate) => Box::pin(saturate.run()),
+        Command::Compare(compare) => Box::pin(compare.run()),
         Command::Raw(raw) => return raw.run(),
         Command::Worker => return ended(worker::run()),
         Command::Verdict(verdict) => return ended(verdict.run()),

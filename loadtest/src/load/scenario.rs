@@ -4,8 +4,10 @@
 //! figures, which the report turns into text, tables and plots. Nothing is printed here.
 
 pub mod cluster;
+pub mod compare;
 pub mod connect;
 pub mod fanout;
+pub mod floor;
 pub mod gathering;
 pub mod rest;
 pub mod returns;

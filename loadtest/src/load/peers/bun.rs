@@ -15,7 +15,7 @@ const SCRIPT: &str = include_str!("../../../peers/bun.js");
 
 /// The program in the package that npm took for this platform.
 pub(super) fn find(home: &Path) -> Option<(String, String)> {
-    let packages = fs::read_dir(home.join("node_modules/@oven")).ok()?;
+    let packages = fs::read_dir(home.join("node_modules/@oven").canonicalize().ok()?).ok()?;
     packages.flatten().find_map(|package| {
         let program = package.path().join("bin/bun").to_str()?.to_owned();
         let version = version(&program, "--version")?;

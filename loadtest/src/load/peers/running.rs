@@ -1,8 +1,9 @@
 //! A peer that runs, until the value goes.
 //!
-//! A peer may be several processes: nginx has a master and workers. All of them end with the value,
-//! by SIGKILL, as there is nothing to keep. Their standard input is a pipe that nobody writes to,
-//! so that those which watch it end even when the load tester is killed.
+//! A peer may be several processes: nginx has a master and workers. All of them end with the value:
+//! the first is asked to, and ends those it started; whoever is left after a moment is killed, as
+//! there is nothing to keep. Their standard input is a pipe that nobody writes to, so that those
+//! which watch it end even when the load tester is killed.
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,7 +11,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -21,6 +23,9 @@ use crate::process::{LOOK, START_MAX};
 
 /// Longest one question may wait for an answer before it is asked again.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
+
+/// How long one that is asked to end may take: it has no clients any more.
+const END_MAX: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
 
 /// The last lines of a log that are shown when a server did not start.
 const LINES_SHOWN: usize = 5;
@@ -109,6 +114,8 @@ impl Drop for Running {
         // Its children are asked for first: without it they are nobody's. It goes first, so that it
         // does not start others in their place.
         let family = self.pids().unwrap_or_default();
+        // One that ended by itself cannot be asked, and one that cannot be waited for is killed.
+        ask_to_end(&self.child).ok();
         drop(self.child.kill());
         drop(self.child.wait());
         for pid in family.into_iter().skip(1) {
@@ -117,6 +124,15 @@ impl Drop for Running {
             pid.map(|pid| kill_process(pid, Signal::KILL));
         }
     }
+}
+
+/// Asks a process to end and waits until it does or its time is over.
+fn ask_to_end(child: &Child) -> rustix::io::Result<()> {
+    let id = Pid::from_child(child);
+    let process = pidfd_open(id, PidfdFlags::empty())?;
+    kill_process(id, Signal::TERM)?;
+    poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&END_MAX))?;
+    Ok(())
 }
 
 /// The dialect of the servers where the path names the room.
