@@ -6,6 +6,7 @@
 mod check;
 mod load;
 mod compare;
+mod floor;
 mod raw;
 mod target;
 mod verdict;
@@ -21,6 +22,7 @@ use clap::{Parser, Subcommand};
 use self::check::Check;
 use self::load::{Connect, Fanout, Saturate};
 use self::compare::Compare;
+use self::floor::Floor;
 use self::raw::Raw;
 use self::verdict::Verdict;
 use crate::process::interrupted;
@@ -60,7 +62,9 @@ enum Command {
     /// prints medians of interleaved runs. `ops/dev/peers.sh` installs the others; who is absent
     /// has a blank. Ends with 0 when nobody lost anything.
     Compare(Box<Compare>),
-    /// The floor of a comparison.
+    /// What a delivery costs when nothing is done but `send`: the unit of every other cost.
+    Floor(Box<Floor>),
+    /// The loop that only sends.
     #[command(hide = true)]
     Raw(Raw),
     /// One process of those that make a load.
@@ -77,6 +81,7 @@ pub fn main() -> ExitCode {
         Command::Fanout(fanout) => Box::pin(fanout.run()),
         Command::Saturate(saturate) => Box::pin(saturate.run()),
         Command::Compare(compare) => Box::pin(compare.run()),
+        Command::Floor(floor) => Box::pin(floor.run()),
         Command::Raw(raw) => return raw.run(),
         Command::Worker => return ended(worker::run()),
         Command::Verdict(verdict) => return ended(verdict.run()),

@@ -6,15 +6,16 @@
     reason = "tables and progress are for people"
 )]
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::{count, server};
 use crate::load::peers::Peer;
-use crate::load::report::{Output, Report};
-use crate::load::scenario::compare::{Cell, Options, Step, run};
+use crate::load::report::Report;
+use crate::load::scenario::compare::{Cell, Comparison, Options, Step, run};
 
 /// How long a window and the load before it are, and how often all is measured: nine minutes, most
 /// of them for thousands of connections that come and go.
@@ -38,7 +39,7 @@ pub(super) struct Compare {
     peers: Vec<Peer>,
     /// Columns of the table.
     #[arg(long, value_delimiter = ',', default_values = [
-        "small-calm", "small-pressed", "large-calm", "large-pressed", "open50k", "open100k",
+        "small-calm", "small-pressed", "large-calm", "large-pressed", "open-50k", "open-100k",
     ])]
     cells: Vec<Cell>,
     /// How often each is measured; medians are shown [default: 3].
@@ -48,7 +49,7 @@ pub(super) struct Compare {
     #[arg(long, value_parser = seconds)]
     seconds: Option<f64>,
     /// Bytes of a message.
-    #[arg(long, default_value_t = 200, value_parser = count(60, 60_000))]
+    #[arg(long, default_value_t = 200, value_parser = count(60, 8_000))]
     size: u64,
     /// Processes that make the load.
     #[arg(long, default_value_t = 1, value_parser = count(1, 16))]
@@ -56,8 +57,10 @@ pub(super) struct Compare {
     /// Once, and for a second each.
     #[arg(long)]
     quick: bool,
-    #[command(flatten)]
-    output: Output,
+    /// A file for the medians and what they are medians of, as JSON; beside it the tables in
+    /// Markdown, and with `-runs` in their names a report of all measurements and its plots.
+    #[arg(long, value_name = "FILE.json")]
+    report: Option<PathBuf>,
 }
 
 impl Compare {
@@ -67,10 +70,8 @@ impl Compare {
         let comparison = run(&options, progress).await?;
         println!("{}", comparison.markdown());
         let good = comparison.faults().is_empty();
-        if let Some(path) = &self.output.report {
-            for file in Report::new(comparison.outcomes).keep(path)? {
-                eprintln!("{}", file.display());
-            }
+        if let Some(path) = &self.report {
+            keep(path, comparison)?;
         }
         Ok(good)
     }
@@ -108,4 +109,28 @@ fn progress(step: Step<'_>) {
         ),
         Err(error) => eprintln!("{done}/{of} {name}, {title}: {error}"),
     }
+}
+
+/// Writes everything to files, and says which.
+fn keep(path: &Path, comparison: Comparison) -> Result<()> {
+    let base = path.with_extension("");
+    let name = base.file_name().context("the report needs a name")?.to_string_lossy();
+    if let Some(folder) = base.parent() {
+        fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    }
+    let tables = [
+        (base.with_file_name(format!("{name}.json")), serde_json::to_string_pretty(&comparison)?),
+        (base.with_file_name(format!("{name}.md")), comparison.markdown()),
+    ];
+    for (path, text) in &tables {
+        fs::write(path, text).with_context(|| path.display().to_string())?;
+    }
+    let runs = base.with_file_name(format!("{name}-runs"));
+    let faults = comparison.faults();
+    let report = Report::new(comparison.outcomes, faults);
+    let files = report.keep(&runs)?;
+    for path in tables.iter().map(|(path, _)| path).chain(&files) {
+        eprintln!("{}", path.display());
+    }
+    Ok(())
 }

@@ -1,5 +1,7 @@
 //! The columns of the comparison: what everyone is asked to do, alike.
 
+use serde::Serialize;
+
 use crate::load::plan::Load;
 
 /// Members of a small room.
@@ -18,7 +20,8 @@ const CALM: u32 = 2;
 const PRESSED: u32 = 16;
 
 /// One column.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
 pub enum Cell {
     /// Rooms of 100, two messages under way over all of them: each is written alone.
     SmallCalm,
@@ -29,8 +32,12 @@ pub enum Cell {
     /// One room of 10,000, sixteen messages under way.
     LargePressed,
     /// Rooms of 100, 50,000 deliveries a second come what may.
+    #[serde(rename = "open_50k")]
+    #[value(name = "open-50k")]
     Open50k,
     /// Rooms of 100, 100,000 deliveries a second come what may.
+    #[serde(rename = "open_100k")]
+    #[value(name = "open-100k")]
     Open100k,
 }
 

@@ -5,6 +5,8 @@
 
 use std::fmt::{self, Write as _};
 
+use serde::Serialize;
+
 use super::cell::Cell;
 use crate::load::scenario::Outcome;
 
@@ -16,7 +18,7 @@ const MILLIS: f64 = 1e3;
 const MICROS: f64 = 1e6;
 
 /// Everything that came out.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Comparison {
     /// How often each was measured.
     pub repeats: usize,
@@ -26,12 +28,13 @@ pub struct Comparison {
     pub rows: Vec<Row>,
     /// What a reader has to know.
     pub notes: Vec<String>,
-    /// Everything that was measured, in its order.
+    /// Everything that was measured, in its order. It is kept as a report, apart from this.
+    #[serde(skip)]
     pub outcomes: Vec<Outcome>,
 }
 
 /// One contestant.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Row {
     /// Its name and version.
     pub name: String,
@@ -40,7 +43,7 @@ pub struct Row {
 }
 
 /// What one did in one run of a column.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Figures {
     /// The server's CPU time for a delivery.
     pub cpu_us: f64,
@@ -234,6 +237,15 @@ mod tests {
             comparison().faults(),
             ["chat-server, rooms of 100, unbatched: 3 lost, 0 doubled or swapped"]
         );
+    }
+
+    #[test]
+    fn what_is_kept_names_columns_and_figures() {
+        let kept = serde_json::to_value(comparison()).unwrap();
+        assert_eq!(kept["rows"][0]["name"], "chat-server");
+        let (column, repeats) = (&kept["rows"][0]["cells"][0][0], &kept["rows"][0]["cells"][0][1]);
+        assert_eq!((column.as_str(), &repeats[1]["cpu_us"]), (Some("small_calm"), &1.0.into()));
+        assert!(kept.get("outcomes").is_none());
     }
 
     #[test]
