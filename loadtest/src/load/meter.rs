@@ -170,16 +170,6 @@ impl Spent {
         of.as_secs_f64() / self.wall.as_secs_f64().max(f64::MIN_POSITIVE)
     }
 
-    /// What an outcome keeps of the machine, by name with the unit last.
-    #[must_use]
-    pub fn figures(&self) -> [(String, f64); 3] {
-        [
-            ("taken_by_others_share".to_owned(), self.taken_by_others()),
-            ("services_cpu_seconds".to_owned(), self.services.as_secs_f64()),
-            ("machine_idle_cores".to_owned(), self.cores(self.idle)),
-        ]
-    }
-
     /// The share of the machine, from 0 to 1, that neither the servers and their stores nor the
     /// load had: what other people's work and the machine below took.
     #[must_use]

@@ -47,6 +47,8 @@ impl Report {
                 let (name, value) = figure(name, value);
                 line(&format!("- {}, {name}: {value}", outcome.target));
             }
+            let others = number(outcome.taken_by_others * 100.0);
+            line(&format!("- {}, the machine: {others} % of it taken by others", outcome.target));
             outcome.notes.iter().for_each(|note| line(&format!("- {}: {note}", outcome.target)));
         }
         line(&format!("- Measured on {} by `{}`.", self.machine, self.command));

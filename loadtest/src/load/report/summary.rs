@@ -60,6 +60,12 @@ pub struct Summary {
     pub server_after_bytes: u64,
     /// What each connection added.
     pub server_per_connection_bytes: Option<f64>,
+    /// Cores that stores and buses kept busy.
+    pub services_cores: Option<f64>,
+    /// What the kernel held for TCP with all of them idle: of the whole machine.
+    pub kernel_tcp_idle_bytes: u64,
+    /// The part of the machine that was neither the run's nor idle.
+    pub taken_by_others_share: f64,
 }
 
 /// Where times lie, in milliseconds.
@@ -117,6 +123,10 @@ impl Summary {
             server_idle_bytes: outcome.server.rss_idle,
             server_after_bytes: outcome.server.rss_after,
             server_per_connection_bytes: (grown && tally.connections.entered > 0).then_some(bytes),
+            services_cores: (outcome.services.processes > 0)
+                .then(|| cores(outcome.services.cpu_seconds)),
+            kernel_tcp_idle_bytes: outcome.tcp_bytes_idle,
+            taken_by_others_share: outcome.taken_by_others,
         }
     }
 }

@@ -120,6 +120,11 @@ impl Text {
             let cores = number(summary.workers_cores);
             self.row("CPU, load", &format!("{} us a delivery, {cores} cores", number(micros)));
         }
+        if let Some(cores) = summary.services_cores {
+            self.row("CPU, stores and buses", &format!("{} cores", number(cores)));
+        }
+        let others = number(summary.taken_by_others_share * 100.0);
+        self.row("taken by others", &format!("{others} % of the machine"));
         if outcome.server.processes > 0 {
             let [before, idle, after] = [
                 summary.server_before_bytes,
@@ -129,6 +134,10 @@ impl Text {
             .map(|bytes| size(bytes as f64));
             let text = format!("{before} empty, {idle} with all idle, {after} at the end");
             self.row("memory, server", &text);
+        }
+        if summary.kernel_tcp_idle_bytes > 0 {
+            let held = size(summary.kernel_tcp_idle_bytes as f64);
+            self.row("memory, kernel", &format!("{held} for TCP with all idle"));
         }
         if let Some(bytes) = summary.server_per_connection_bytes {
             let connections = count(summary.connected_count);
@@ -214,7 +223,9 @@ mod tests {
             "  memory, server            20.0 MiB empty, 40.0 MiB with all idle, 48.0 MiB at the end",
             "                            2.05 KiB for each of 10,000 connections",
             "  handshakes                3,436/s",
-            "  taken by others           7.00 %",
+            "  taken by others           7.00 % of the machine",
+            "  CPU, stores and buses     0.40 cores",
+            "  memory, kernel            4.00 MiB for TCP with all idle",
             "  machine                   2 cores of Some CPU, 8.00 GiB, Linux 6.18",
             "  again with                loadtest fanout --rooms 100",
             "  verdict                   nothing lost, doubled, out of order or refused",

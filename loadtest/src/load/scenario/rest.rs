@@ -127,23 +127,19 @@ pub async fn run(
 fn outcome(options: &Options, before: &Reading, driven: Driven) -> Outcome {
     let Driven { ledger, moments, idle, from, to, began_at } = driven;
     let spent = to.since(&from);
-    let used = |before: &Usage, idle: &Usage, after: &Usage, cpu: Duration, processes| Used {
-        processes,
+    let used = |of: fn(&Reading) -> &Usage, cpu: Duration| Used {
+        // One process each: a server, this program, and PostgreSQL if there is one.
+        processes: usize::from(of(&to).threads > 0),
         cpu_seconds: cpu.as_secs_f64(),
-        rss_before: before.resident_bytes,
-        rss_idle: idle.resident_bytes,
-        rss_after: after.resident_bytes,
-        threads: after.threads,
-        files: after.files,
+        rss_before: of(before).resident_bytes,
+        rss_idle: of(&idle).resident_bytes,
+        rss_after: of(&to).resident_bytes,
+        threads: of(&to).threads,
+        files: of(&to).files,
     };
-    let server = used(
-        &before.servers,
-        &idle.servers,
-        &to.servers,
-        spent.servers,
-        usize::from(to.servers.threads > 0),
-    );
-    let workers = used(&before.workers, &idle.workers, &to.workers, spent.workers, 1);
+    let server = used(|reading| &reading.servers, spent.servers);
+    let workers = used(|reading| &reading.workers, spent.workers);
+    let services = used(|reading| &reading.services, spent.services);
     let window_seconds = spent.wall.as_secs_f64();
     let mut outcome = Outcome {
         scenario: "rest".to_owned(),
@@ -161,13 +157,15 @@ fn outcome(options: &Options, before: &Reading, driven: Driven) -> Outcome {
         tally: ledger.tally,
         server,
         workers,
+        services,
+        taken_by_others: spent.taken_by_others(),
+        tcp_bytes_idle: idle.host.tcp_bytes,
         moments,
         began_at,
         window_seconds,
         ..Outcome::default()
     };
     let requests = outcome.tally.window.sent as f64;
-    outcome.figures.extend(spent.figures());
     outcome.figures.extend([
         ("requests_per_second".to_owned(), requests / window_seconds.max(f64::MIN_POSITIVE)),
         ("server_cpu_cores".to_owned(), spent.cores(spent.servers)),
