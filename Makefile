@@ -29,9 +29,8 @@ fuzz: ## Every fuzz target for FUZZ_SECONDS (30).
 gate: ## What a message costs, in counts that do not depend on the machine.
 	@ops/dev/gate.sh
 
-bench: ## What is published in docs/PERFORMANCE.md, measured here and now.
-	cargo bench --package chat-server --bench idle_connections
-	@eval "$$(ops/dev/services.sh)" && cargo bench --package chat-server --bench group_commit --bench room_log
+bench: ## What is published in docs/PERFORMANCE.md, in ten minutes; ends with target, figure, verdict.
+	@ops/dev/bench.sh
 
 soak: ## The proof that nothing is lost, at full size: about forty minutes.
 	@ops/dev/soak.sh
