@@ -4,10 +4,14 @@
 #![expect(clippy::print_stderr, reason = "a program that cannot go on says so")]
 
 mod check;
+mod cluster;
+mod held;
 mod load;
 mod compare;
 mod floor;
 mod raw;
+mod soak;
+mod storm;
 mod target;
 mod verdict;
 mod worker;
@@ -20,10 +24,13 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Parser, Subcommand};
 
 use self::check::Check;
+use self::cluster::Cluster;
 use self::load::{Connect, Fanout, Saturate};
 use self::compare::Compare;
 use self::floor::Floor;
 use self::raw::Raw;
+use self::soak::Soak;
+use self::storm::Storm;
 use self::verdict::Verdict;
 use crate::process::interrupted;
 
@@ -65,6 +72,13 @@ enum Command {
     /// What a delivery costs when nothing is done but `send`: the unit of every other cost.
     Floor(Box<Floor>),
     /// The loop that only sends.
+    /// Everybody goes at once, comes back within seconds, and is told what they missed.
+    Storm(Box<Storm>),
+    /// The same load for minutes, to see what grows: memory, open files, latency.
+    Soak(Box<Soak>),
+    /// Many connections over several servers that are joined by PostgreSQL and Redis.
+    Cluster(Box<Cluster>),
+    /// The floor of a comparison.
     #[command(hide = true)]
     Raw(Raw),
     /// One process of those that make a load.
@@ -82,6 +96,9 @@ pub fn main() -> ExitCode {
         Command::Saturate(saturate) => Box::pin(saturate.run()),
         Command::Compare(compare) => Box::pin(compare.run()),
         Command::Floor(floor) => Box::pin(floor.run()),
+        Command::Storm(storm) => Box::pin(storm.run()),
+        Command::Soak(soak) => Box::pin(soak.run()),
+        Command::Cluster(cluster) => Box::pin(cluster.run()),
         Command::Raw(raw) => return raw.run(),
         Command::Worker => return ended(worker::run()),
         Command::Verdict(verdict) => return ended(verdict.run()),

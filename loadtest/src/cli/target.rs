@@ -71,6 +71,16 @@ impl TargetArguments {
         }
     }
 
+    /// Whether clients come over TLS.
+    pub(super) fn tls(&self) -> bool {
+        self.tls || self.url.as_ref().is_some_and(|url| url.starts_with("wss:"))
+    }
+
+    /// Sets a variable of the servers unless it is given by whoever runs this.
+    pub(super) fn set_first(&mut self, name: &str, value: &str) {
+        self.variables.insert(0, format!("{name}={value}"));
+    }
+
     /// Starts it, or looks it up.
     pub(super) async fn target(&self, usual: Usual) -> Result<Target> {
         match &self.url {
