@@ -5,10 +5,10 @@
 
 mod check;
 mod cluster;
-mod held;
-mod load;
 mod compare;
 mod floor;
+mod held;
+mod load;
 mod raw;
 mod soak;
 mod storm;
@@ -25,9 +25,9 @@ use clap::{Parser, Subcommand};
 
 use self::check::Check;
 use self::cluster::Cluster;
-use self::load::{Connect, Fanout, Saturate};
 use self::compare::Compare;
 use self::floor::Floor;
+use self::load::{Connect, Fanout, Saturate};
 use self::raw::Raw;
 use self::soak::Soak;
 use self::storm::Storm;

@@ -101,9 +101,9 @@ pub struct Used {
     /// Resident at the end of the window.
     pub rss_after: u64,
     /// Threads.
-    pub threads: usize,
+    pub threads: u64,
     /// Open files.
-    pub files: usize,
+    pub files: u64,
 }
 
 /// How a run stands.

@@ -112,8 +112,8 @@ impl Readings {
             rss_before: of(&self.before).resident_bytes,
             rss_idle: of(&self.idle).resident_bytes,
             rss_after: of(&self.to).resident_bytes,
-            threads: usize::try_from(of(&self.idle).threads).unwrap_or_default(),
-            files: usize::try_from(of(&self.idle).files).unwrap_or_default(),
+            threads: of(&self.idle).threads,
+            files: of(&self.idle).files,
         };
         outcome.server = used(of.servers.len(), |reading| &reading.servers);
         outcome.workers = used(of.plan.workers, |reading| &reading.workers);
