@@ -3,6 +3,7 @@
 //! ```text
 //! word       what a worker and its coordinator say to each other
 //! orders     the end of that which is here
+//! course     what it does when, and says about it
 //! entrance   who comes in when
 //! client     one connection, from the first packet to the last
 //! wire       its bytes, with TLS or without
@@ -15,6 +16,7 @@
 //! there to tell it any more, and all its connections with it.
 
 mod client;
+mod course;
 mod entrance;
 mod ledger;
 mod orders;
@@ -23,33 +25,26 @@ mod wire;
 pub mod word;
 
 use std::io::Write;
-use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Range;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use mio::event::Event;
 use mio::{Events, Poll, Token};
-use rand::seq::SliceRandom as _;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use rustls::client::Resumption;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
 
-use self::client::{Client, End, Stage};
+use self::client::{Client, End, Stage, close};
+use self::course::{Course, say};
 use self::entrance::{Entrance, Visit};
 use self::ledger::Ledger;
 use self::orders::Orders;
 use self::speaker::Speaker;
 use self::wire::{Dialing, More, Wire};
-use self::word::{Order, Report, Sample};
+use self::word::{Order, Report};
 use super::alarm::Alarm;
-use super::clock::{self, SECOND, nanos};
+use super::clock::{self, SECOND};
 use super::dialect::frame::{self, Opcode};
 use super::dialect::{Dialect, Heard, Position, Stamp};
-use super::plan::{Breaker, Load, Part, Tls};
+use super::plan::{Load, Part};
 
 /// Bytes of one read, for all clients: what a server under pressure writes at once.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -59,12 +54,6 @@ const EVENTS: usize = 1024;
 
 /// Sockets that are served before it is looked again what is due: about 50 us of work.
 const EVENTS_BETWEEN: usize = 32;
-
-/// When somebody who could not come back tries again: as SDKs do at first.
-const AGAIN: Range<u64> = SECOND / 2..SECOND * 3 / 2;
-
-/// How much longer than its plan a worker that is told nothing goes on.
-const GRACE: u64 = 60 * SECOND;
 
 const ORDERS: Token = Token(usize::MAX);
 const ALARM: Token = Token(usize::MAX - 1);
@@ -95,19 +84,6 @@ struct Worker<W> {
     sample_at: u64,
 }
 
-/// Where a worker is in its run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Course {
-    /// Connections are being made.
-    Entering,
-    /// Everyone is there, and the load has not begun.
-    Ready,
-    /// Since this time; so many samples were given, and the storm is over, or there is none.
-    Running { begin: u64, samples: u32, storm_is_over: bool },
-    /// It is told to end.
-    Done,
-}
-
 /// Does what `orders` say and writes what comes of it to `reports`, until it is told to end or
 /// nobody gives orders any more.
 ///
@@ -124,55 +100,19 @@ pub fn run(orders: OwnedFd, mut reports: impl Write) -> Result<()> {
     ended
 }
 
-fn say(reports: &mut impl Write, report: &Report) -> Result<()> {
-    let mut line = serde_json::to_vec(report)?;
-    line.push(b'\n');
-    reports.write_all(&line).context("nobody listens any more")?;
-    reports.flush().context("nobody listens any more")
-}
-
-/// Lets this process open as many files as it may.
-fn open_files() -> Result<()> {
-    let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).context("open files")
-}
-
-fn tls_of(tls: &Tls) -> Result<(Arc<ClientConfig>, ServerName<'static>)> {
-    chassis::tls::install_provider();
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(&tls.roots).context("trusted certificates")? {
-        roots.add(certificate.context("a trusted certificate")?)?;
-    }
-    let mut config = ClientConfig::builder_with_protocol_versions(&[&rustls::version::TLS13])
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    // Each handshake is a whole one: what it costs is part of what is measured.
-    config.resumption = Resumption::disabled();
-    Ok((Arc::new(config), ServerName::try_from(tls.name.clone())?))
-}
-
 impl<W: Write> Worker<W> {
     fn new(part: Part, orders: Orders, reports: W) -> Result<Self> {
-        open_files()?;
+        wire::open_files()?;
         part.plan.check()?;
         let seats = part.plan.seats_of(part.worker);
         let poll = Poll::new().context("epoll")?;
         orders.watch(poll.registry(), ORDERS)?;
-        let loopback = part.plan.doors.iter().all(|door| match door.ip() {
-            IpAddr::V4(ip) => ip.is_loopback(),
-            IpAddr::V6(_) => false,
-        });
-        let last = u8::try_from(part.worker + 2).context("too many workers")?;
-        let dialing = Dialing {
-            source: loopback.then_some(Ipv4Addr::new(127, 0, 0, last)),
-            tls: part.plan.tls.as_ref().map(tls_of).transpose()?,
-        };
         let mut ledger = Ledger::default();
         ledger.tally.connections.asked = seats.len() as u64;
         let rooms = seats.end.div_ceil(part.plan.members) - seats.start / part.plan.members;
         Ok(Self {
             dialect: part.plan.speech.dialect(),
-            dialing,
+            dialing: Dialing::new(&part)?,
             alarm: Alarm::new(poll.registry(), ALARM).context("a timer")?,
             poll,
             orders,
@@ -221,86 +161,6 @@ impl<W: Write> Worker<W> {
         }
     }
 
-    fn obey(&mut self) -> Result<()> {
-        let (orders, open) = self.orders.all()?;
-        for order in orders {
-            match order {
-                Order::Prepare(_) => bail!("a worker has one part only"),
-                Order::Begin(at) => self.begin(at),
-                Order::Finish => {
-                    let tally = Box::new(std::mem::take(&mut self.ledger.tally));
-                    say(&mut self.reports, &Report::Done(tally))?;
-                    self.course = Course::Done;
-                }
-            }
-        }
-        if !open && self.course != Course::Done {
-            bail!("nobody gives orders any more");
-        }
-        Ok(())
-    }
-
-    fn begin(&mut self, at: u64) {
-        let plan = &self.part.plan;
-        let window = at + nanos(plan.warm);
-        self.ledger.window = window..window + nanos(plan.measure);
-        self.speaker.begin(at);
-        self.course =
-            Course::Running { begin: at, samples: 0, storm_is_over: plan.storm.is_none() };
-        self.sample_at = at + nanos(plan.sample(1));
-    }
-
-    /// What has a time: who comes in, who is late for it, a storm, a sample.
-    fn see_to_time(&mut self, now: u64) -> Result<()> {
-        self.storm(now);
-        while let Some(visit) = self.entrance.next(now, self.entering) {
-            self.let_in(visit);
-        }
-        let clients = &self.clients;
-        let is_entering = |visit: Visit| {
-            let client = &clients[visit.client as usize];
-            client.is_entering() && client.began == visit.at
-        };
-        if let Some(visit) = self.entrance.late(now, is_entering) {
-            self.end(visit.client as usize, &End::Late);
-        }
-        if self.course == Course::Entering && !self.entrance.is_busy() && self.entering == 0 {
-            self.course = Course::Ready;
-            let connections = self.ledger.tally.connections;
-            say(&mut self.reports, &Report::Ready(connections))?;
-        }
-        if now >= self.sample_at {
-            self.sample(now)?;
-        }
-        Ok(())
-    }
-
-    fn storm(&mut self, now: u64) {
-        let Some(storm) = self.part.plan.storm else { return };
-        let Course::Running { begin, samples, storm_is_over: false } = self.course else { return };
-        let at = begin + nanos(storm.at);
-        if now < at {
-            self.sample_at = self.sample_at.min(at);
-            return;
-        }
-        self.course = Course::Running { begin, samples, storm_is_over: true };
-        if storm.by == Breaker::Servers {
-            return;
-        }
-        let mut away = Vec::new();
-        for (number, client) in (0_u32..).zip(&mut self.clients) {
-            let speaks = self.part.plan.publishes(self.seats.start + number as usize);
-            if client.is_present() && !speaks {
-                client.leave();
-                away.push(number);
-            }
-        }
-        self.ledger.present -= away.len() as u64;
-        // Neighbours are in one room; they come back as strangers.
-        away.shuffle(&mut rand::rng());
-        self.entrance.storm(&away, at, nanos(storm.spread));
-    }
-
     fn let_in(&mut self, visit: Visit) {
         let index = visit.client as usize;
         let door = self.part.plan.door(self.seats.start + index);
@@ -312,41 +172,6 @@ impl<W: Write> Worker<W> {
             Ok(wire) => client.stage = Stage::Dialing(wire),
             Err(error) => self.end(index, &End::Broken(error)),
         }
-    }
-
-    fn sample(&mut self, now: u64) -> Result<()> {
-        let connections = self.ledger.tally.connections;
-        let Course::Running { begin, samples, storm_is_over } = self.course else {
-            self.sample_at = now + SECOND;
-            return say(&mut self.reports, &Report::Entering(connections));
-        };
-        let plan = &self.part.plan;
-        if now < begin + nanos(plan.sample(samples + 1)) {
-            // It was woken for something else.
-            self.sample_at = begin + nanos(plan.sample(samples + 1));
-            return Ok(());
-        }
-        if now > begin + nanos(plan.warm + plan.measure + plan.drain) + GRACE {
-            bail!("nobody said that it is over");
-        }
-        let samples = samples + 1;
-        let sample = Sample {
-            number: samples,
-            at: now - begin,
-            busy: !self.speaker.is_done(now)
-                || !storm_is_over
-                || self.entrance.is_busy()
-                || self.entering > 0,
-            connections,
-            present: self.ledger.present,
-            published: self.ledger.tally.published,
-            received: self.ledger.tally.received,
-            latency: self.ledger.latency.clone(),
-        };
-        self.ledger.latency.clear();
-        self.course = Course::Running { begin, samples, storm_is_over };
-        self.sample_at = begin + nanos(plan.sample(samples + 1));
-        say(&mut self.reports, &Report::Sample(Box::new(sample)))
     }
 
     /// Publishes what is due.
@@ -548,31 +373,12 @@ impl<W: Write> Worker<W> {
         }
     }
 
-    /// Whether the servers end connections by now, and are meant to.
-    fn is_broken(&self, now: u64) -> bool {
-        let Some(storm) = self.part.plan.storm else { return false };
-        let Course::Running { begin, .. } = self.course else { return false };
-        storm.by == Breaker::Servers && now >= begin + nanos(storm.at)
-    }
-
     /// A client's connection is over.
     fn end(&mut self, index: usize, end: &End) {
-        let now = clock::now();
-        let broken = self.is_broken(now);
-        let client = &mut self.clients[index];
-        if broken && client.member.entered > 0 {
-            let spread = self.part.plan.storm.map_or(0, |storm| nanos(storm.spread));
-            let wait = if client.is_present() {
-                self.ledger.present -= 1;
-                rand::random_range(0..=spread)
-            } else {
-                self.entering -= 1;
-                rand::random_range(AGAIN)
-            };
-            client.leave();
-            self.entrance.again(u32::try_from(index).unwrap_or(u32::MAX), now + wait);
+        if self.comes_again(index, clock::now()) {
             return;
         }
+        let client = &mut self.clients[index];
         let connections = &mut self.ledger.tally.connections;
         if client.is_present() {
             connections.ended += 1;
@@ -584,16 +390,5 @@ impl<W: Write> Worker<W> {
         client.leave();
         client.stage = Stage::Gone;
         self.ledger.tally.complain(&end.to_string());
-    }
-}
-
-/// What a close frame says.
-fn close(payload: &[u8]) -> String {
-    match payload {
-        [high, low, reason @ ..] => {
-            let code = u16::from_be_bytes([*high, *low]);
-            format!("closed with {code} {}", String::from_utf8_lossy(reason))
-        }
-        _ => "closed without a code".to_owned(),
     }
 }

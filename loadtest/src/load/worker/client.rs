@@ -187,6 +187,17 @@ impl Client {
     }
 }
 
+/// What a close frame says.
+pub(super) fn close(payload: &[u8]) -> String {
+    match payload {
+        [high, low, reason @ ..] => {
+            let code = u16::from_be_bytes([*high, *low]);
+            format!("closed with {code} {}", String::from_utf8_lossy(reason))
+        }
+        _ => "closed without a code".to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,16 +5,22 @@
 //! port is free again at once: a run makes more connections than there are ports to rest.
 
 use std::io::{self, BufRead as _, ErrorKind, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::{Context as _, Result};
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
-use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustls::client::Resumption;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::load::plan::{Part, Tls};
 
 /// What may wait to be written: a publisher whose server takes less is beyond its rate.
 const BACKLOG_MAX: usize = 256 * 1024;
@@ -23,9 +29,9 @@ const BACKLOG_MAX: usize = 256 * 1024;
 #[derive(Debug, Clone)]
 pub(super) struct Dialing {
     /// The address they come from, if servers are on loopback.
-    pub(super) source: Option<Ipv4Addr>,
+    source: Option<Ipv4Addr>,
     /// TLS, and the name it expects.
-    pub(super) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
 }
 
 /// A connection.
@@ -46,6 +52,21 @@ pub(super) enum More {
     NotNow,
     /// Never again.
     Never,
+}
+
+impl Dialing {
+    /// As a plan has it. Each worker has a loopback address of its own, and so its own ports.
+    pub(super) fn new(part: &Part) -> Result<Self> {
+        let loopback = part.plan.doors.iter().all(|door| match door.ip() {
+            IpAddr::V4(ip) => ip.is_loopback(),
+            IpAddr::V6(_) => false,
+        });
+        let last = u8::try_from(part.worker + 2).context("too many workers")?;
+        Ok(Self {
+            source: loopback.then_some(Ipv4Addr::new(127, 0, 0, last)),
+            tls: part.plan.tls.as_ref().map(tls_of).transpose()?,
+        })
+    }
 }
 
 impl Wire {
@@ -169,6 +190,26 @@ impl Wire {
             None => self.backlog.len() < BACKLOG_MAX,
         }
     }
+}
+
+/// Lets this process open as many files as it may.
+pub(super) fn open_files() -> Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).context("open files")
+}
+
+fn tls_of(tls: &Tls) -> Result<(Arc<ClientConfig>, ServerName<'static>)> {
+    chassis::tls::install_provider();
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(&tls.roots).context("trusted certificates")? {
+        roots.add(certificate.context("a trusted certificate")?)?;
+    }
+    let mut config = ClientConfig::builder_with_protocol_versions(&[&rustls::version::TLS13])
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    // Each handshake is a whole one: what it costs is part of what is measured.
+    config.resumption = Resumption::disabled();
+    Ok((Arc::new(config), ServerName::try_from(tls.name.clone())?))
 }
 
 fn decrypt(
