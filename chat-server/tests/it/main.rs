@@ -30,6 +30,7 @@ mod hostile_sockets;
 mod kill;
 mod leases;
 mod limits;
+mod load;
 mod log_pages;
 mod measured;
 mod members;

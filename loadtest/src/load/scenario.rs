@@ -45,7 +45,7 @@ pub struct Outcome {
     /// The share of the machine, from 0 to 1, that everybody else had in it.
     #[serde(default)]
     pub taken_by_others: f64,
-    /// What the kernel held for all TCP sockets of the machine when everyone was there and idle.
+    /// What the kernel held more for TCP sockets when everyone was there and idle than before.
     #[serde(default)]
     pub tcp_bytes_idle: u64,
     /// How the run went, about once a second, from the start of the load.

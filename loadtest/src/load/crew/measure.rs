@@ -119,7 +119,8 @@ impl Readings {
         outcome.workers = used(of.plan.workers, |reading| &reading.workers);
         outcome.services = used(of.services.len(), |reading| &reading.services);
         outcome.taken_by_others = spent.taken_by_others();
-        outcome.tcp_bytes_idle = self.idle.host.tcp_bytes;
+        let tcp_bytes = |reading: &Reading| reading.host.tcp_bytes;
+        outcome.tcp_bytes_idle = tcp_bytes(&self.idle).saturating_sub(tcp_bytes(&self.before));
         let entry = self.idle.servers.cpu.saturating_sub(self.before.servers.cpu).as_secs_f64();
         let each = entry / (outcome.tally.connections.entered as f64).max(1.0);
         outcome.figures.insert("server_cpu_per_handshake_us".to_owned(), each * 1e6);

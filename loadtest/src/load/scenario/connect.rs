@@ -1,8 +1,9 @@
 //! Connections that come in and are idle: how many a second, and what each of them holds.
 //!
-//! Everyone is authenticated and in one room, as in an application that nobody speaks in. Memory is
-//! what the server holds more than before the first of them came, once all has settled; the
-//! measuring window then says what being there costs, in pings and their answers.
+//! Everyone is authenticated and in one room, as in an application that nobody speaks in. The
+//! measuring window says what being there costs, in pings and their answers; memory is what the
+//! server holds at its end more than before the first of them came, for what only a handshake needs
+//! is given back some seconds after the last one.
 
 use std::time::Duration;
 
@@ -12,10 +13,6 @@ use super::gathering::Gathering;
 use super::{Moment, Outcome};
 use crate::load::plan::Load;
 use crate::load::target::Target;
-
-/// How long after the last one it is read what they hold: buffers that only a handshake needs are
-/// given back by then.
-const SETTLE: Duration = Duration::from_secs(3);
 
 /// The scenario.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -34,14 +31,11 @@ impl Connect {
         target: &Target,
         tell: &mut (dyn FnMut(&Moment) + Send),
     ) -> Result<Outcome> {
-        let gathering = Gathering {
-            load: Load::Nothing,
-            settle: self.gathering.settle.max(SETTLE),
-            warm: Duration::ZERO,
-            ..self.gathering
-        };
+        let gathering = Gathering { load: Load::Nothing, warm: Duration::ZERO, ..self.gathering };
         let mut outcome = gathering.measure(target, tell).await?;
         "connect".clone_into(&mut outcome.scenario);
+        // Nothing has happened in the window but pings.
+        outcome.server.rss_idle = outcome.server.rss_after;
         let figures = [
             ("rss_per_connection_bytes", outcome.bytes_per_connection()),
             ("tcp_bytes_per_connection", each(outcome.tcp_bytes_idle, &outcome)),
