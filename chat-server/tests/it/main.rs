@@ -33,6 +33,7 @@ mod limits;
 mod load;
 mod log_pages;
 mod measured;
+mod measured_rest;
 mod members;
 mod members_model;
 mod message_bodies;

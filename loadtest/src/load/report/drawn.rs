@@ -54,7 +54,7 @@ impl Report {
         let lines: Vec<Line> = load.targets.iter().filter_map(line).collect();
         (!lines.is_empty()).then(|| Curve {
             title: "From when a message was due until it was received".to_owned(),
-            below: format!("{}; {}", load.title, self.machine),
+            below: format!("{}\n{}", load.title, self.machine),
             lines,
             p99_bound_ms: None,
         })
@@ -68,7 +68,7 @@ impl Report {
         Bars {
             title: "Targets compared: the turn in the middle, and the least and greatest"
                 .to_owned(),
-            below: format!("{}; {}", load.title, self.machine),
+            below: format!("{}\n{}", load.title, self.machine),
             groups: groups.into(),
         }
     }
@@ -90,7 +90,7 @@ impl Report {
         let panel = |name: &str, points| Panel { name: name.to_owned(), points };
         Course {
             title: format!("The course of {}: {}", outcome.scenario, outcome.target),
-            below: format!("{}; {}", asked(outcome), self.machine),
+            below: format!("{}\n{}", asked(outcome), self.machine),
             panels: vec![
                 panel("deliveries/s", rate),
                 panel("P99 of what came since the point before, ms", p99.collect()),

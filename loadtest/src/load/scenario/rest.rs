@@ -20,12 +20,14 @@ mod session;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use chassis::auth::{NewToken, mint};
+use tokio::sync::mpsc;
 
 use self::drive::{Drive, Driven};
 use super::{Asked, Moment, Outcome, Used};
 use crate::load::meter::{Meter, Reading, Usage};
+use crate::load::target::{RECOVERABLE, Target};
 
 /// The most clients: two open files each, of 20,000.
 const CLIENTS_MAX: usize = 5_000;
@@ -33,20 +35,22 @@ const CLIENTS_MAX: usize = 5_000;
 /// The most requests of a run.
 const REQUESTS_MAX: f64 = 10_000_000.0;
 
+/// Moments that may wait to be shown.
+const MOMENTS_MAX: usize = 8;
+
 /// Tokens outlive every run.
 const TOKEN_LIFE: Duration = Duration::from_secs(24 * 3600);
 
 /// Where requests go, and how.
 #[derive(Debug, Clone)]
-pub struct Site {
-    /// The server.
-    pub address: SocketAddr,
+struct Site {
+    address: SocketAddr,
     /// The name it goes by.
-    pub host: String,
+    host: String,
     /// What signs tokens; without it clients are anonymous.
-    pub secret: Option<String>,
-    /// The namespace of the channels: one that keeps a history, and presence.
-    pub namespace: String,
+    secret: Option<String>,
+    /// In the names of channels: no two runs share one.
+    run: u32,
 }
 
 /// How much is asked.
@@ -93,6 +97,18 @@ impl Options {
 }
 
 impl Site {
+    fn of(target: &Target) -> Result<Self> {
+        ensure!(target.trust.is_none(), "requests go over plain TCP: no --tls and no wss://");
+        let [address] = target.doors[..] else { bail!("requests go to one server") };
+        let (host, secret) = (address.to_string(), target.secret.clone());
+        Ok(Self { address, host, secret, run: rand::random() })
+    }
+
+    /// The channel of a client.
+    fn channel(&self, client: usize) -> String {
+        format!("{RECOVERABLE}:rest-{:08x}-{client}", self.run)
+    }
+
     /// A token for a client, or none.
     fn token(&self, client: usize) -> Option<String> {
         let secret = self.secret.as_ref()?.clone().into();
@@ -103,23 +119,31 @@ impl Site {
     }
 }
 
-/// Measures. `watch` is told about once a second how it stands.
+/// Measures a target, and tells `tell` about once a second how it stands.
 ///
 /// # Errors
 /// When clients cannot come in, or the server goes away.
 pub async fn run(
-    site: Site,
+    target: &Target,
     options: Options,
-    meter: Meter,
-    mut watch: impl FnMut(&Moment) + Send + 'static,
+    tell: &mut (dyn FnMut(&Moment) + Send),
 ) -> Result<Outcome> {
     options.check()?;
+    let (site, processes) = (Site::of(target)?, target.processes());
+    let workers = vec![std::process::id()];
+    let meter = Meter { servers: processes.servers, services: processes.services, workers };
+    let (say, mut moments) = mpsc::channel(MOMENTS_MAX);
     // The loop waits for sockets and for nothing else: it has a thread of its own.
     let driving = tokio::task::spawn_blocking(move || {
         let before = meter.read()?;
+        // Whoever shows moments may miss some: they are in the outcome as well.
+        let mut watch = |moment: &Moment| drop(say.try_send(moment.clone()));
         let driven = Drive::new(&site, options)?.run(&meter, &mut watch)?;
-        Ok(outcome(&options, &before, driven))
+        anyhow::Ok(outcome(&options, &before, driven))
     });
+    while let Some(moment) = moments.recv().await {
+        tell(&moment);
+    }
     driving.await.context("the load broke off")?
 }
 
@@ -168,7 +192,6 @@ fn outcome(options: &Options, before: &Reading, driven: Driven) -> Outcome {
     let requests = outcome.tally.window.sent as f64;
     outcome.figures.extend([
         ("requests_per_second".to_owned(), requests / window_seconds.max(f64::MIN_POSITIVE)),
-        ("server_cpu_cores".to_owned(), spent.cores(spent.servers)),
         ("publications_pushed_count".to_owned(), ledger.pushed as f64),
     ]);
     if requests > 0.0 {

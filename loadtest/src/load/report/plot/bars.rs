@@ -1,7 +1,7 @@
 //! One figure for each server: bars that begin at zero, with their values written at their ends.
 
 use super::axis::{Axis, Scale, measured};
-use super::canvas::{Canvas, Frame, NORMAL, SMALL, Side, width};
+use super::canvas::{Canvas, Frame, HEAD, NORMAL, SMALL, Side, width};
 
 const WIDTH: f64 = 960.0;
 const BAR_HEIGHT: f64 = 26.0;
@@ -13,7 +13,7 @@ const GROUP_GAP: f64 = 44.0;
 pub struct Bars {
     /// What it is about.
     pub title: String,
-    /// The circumstances, in a line.
+    /// The circumstances, in two lines at most.
     pub below: String,
     /// Each with its own scale: a name with its unit, and the bars.
     pub groups: Vec<(String, Vec<Bar>)>,
@@ -36,10 +36,10 @@ impl Bars {
     pub fn svg(&self) -> String {
         let height = |bars: &[Bar]| bars.len() as f64 * (BAR_HEIGHT + BAR_GAP) + BAR_GAP;
         let body: f64 = self.groups.iter().map(|(_, bars)| height(bars) + GROUP_GAP + 30.0).sum();
-        let mut canvas = Canvas::new(WIDTH, 70.0 + body + 10.0, &self.title, &self.below);
+        let mut canvas = Canvas::new(WIDTH, HEAD + body + 10.0, &self.title, &self.below);
         let all = || self.groups.iter().flat_map(|(_, bars)| bars);
         let left = all().map(|bar| width(&bar.name, NORMAL)).fold(60.0, f64::max) + 32.0;
-        let mut top = 70.0;
+        let mut top = HEAD;
         for (title, bars) in &self.groups {
             let frame = Frame {
                 left,

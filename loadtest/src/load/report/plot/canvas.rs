@@ -17,6 +17,9 @@ pub(super) const SMALL: f64 = 12.0;
 pub(super) const NORMAL: f64 = 13.0;
 pub(super) const LARGE: f64 = 17.0;
 
+/// Where the title and two lines of circumstances end.
+pub(super) const HEAD: f64 = 86.0;
+
 /// How wide a character is, at most, as a part of its height: enough to keep text apart.
 const CHARACTER_WIDTH: f64 = 0.62;
 
@@ -57,6 +60,7 @@ pub(super) struct Canvas {
 }
 
 impl Canvas {
+    /// `below` are the circumstances, in two lines at most.
     pub(super) fn new(width: f64, height: f64, title: &str, below: &str) -> Self {
         let text = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
@@ -66,7 +70,9 @@ impl Canvas {
         );
         let mut canvas = Self { text };
         canvas.styled((24.0, 32.0), title, Side::Right, LARGE, "#111111", " font-weight=\"bold\"");
-        canvas.write((24.0, 52.0), below, Side::Right, SMALL);
+        for (line, at) in below.lines().zip([50.0, 66.0]) {
+            canvas.write((24.0, at), line, Side::Right, SMALL);
+        }
         canvas
     }
 

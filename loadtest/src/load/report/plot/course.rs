@@ -1,7 +1,7 @@
 //! Figures over the time of a run: panels below each other with one axis of time.
 
 use super::axis::{Axis, Scale};
-use super::canvas::{Canvas, Frame, NORMAL, SMALL, Side};
+use super::canvas::{Canvas, Frame, HEAD, NORMAL, SMALL, Side};
 
 const WIDTH: f64 = 960.0;
 const PANEL_HEIGHT: f64 = 170.0;
@@ -12,7 +12,7 @@ const PANEL_GAP: f64 = 38.0;
 pub struct Course {
     /// What it is about.
     pub title: String,
-    /// The circumstances, in a line.
+    /// The circumstances, in two lines at most.
     pub below: String,
     /// One below the other.
     pub panels: Vec<Panel>,
@@ -32,11 +32,11 @@ impl Course {
     #[must_use]
     pub fn svg(&self) -> String {
         let body = self.panels.len() as f64 * (PANEL_HEIGHT + PANEL_GAP);
-        let mut canvas = Canvas::new(WIDTH, 70.0 + body + 40.0, &self.title, &self.below);
+        let mut canvas = Canvas::new(WIDTH, HEAD + body + 40.0, &self.title, &self.below);
         let seconds = self.panels.iter().flat_map(|panel| &panel.points).map(|point| point.0);
         let (left, right) = (76.0, WIDTH - 40.0);
         let x = Axis { scale: Scale::linear(seconds), from: left, to: right };
-        let mut top = 70.0 + PANEL_GAP / 2.0;
+        let mut top = HEAD + PANEL_GAP / 2.0;
         for (series, panel) in self.panels.iter().enumerate() {
             let frame = Frame { left, top, right, bottom: top + PANEL_HEIGHT };
             draw(&mut canvas, frame, &x, panel, series);

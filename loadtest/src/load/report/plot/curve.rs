@@ -1,10 +1,10 @@
 //! Latency by percentile: the x axis gives each further nine as much room as the one before.
 
 use super::axis::{Axis, Scale};
-use super::canvas::{Canvas, Frame, NORMAL, Point, SMALL, Side, width};
+use super::canvas::{Canvas, Frame, HEAD, NORMAL, Point, SMALL, Side, width};
 
 const WIDTH: f64 = 960.0;
-const HEIGHT: f64 = 520.0;
+const HEIGHT: f64 = 540.0;
 
 /// Between the names of series at the right edge, so that they do not lie on each other.
 const NAME_HEIGHT: f64 = 17.0;
@@ -14,7 +14,7 @@ const NAME_HEIGHT: f64 = 17.0;
 pub struct Curve {
     /// What it is about.
     pub title: String,
-    /// The circumstances, in a line.
+    /// The circumstances, in two lines at most.
     pub below: String,
     /// What is compared.
     pub lines: Vec<Line>,
@@ -39,8 +39,12 @@ impl Curve {
     pub fn svg(&self) -> String {
         let mut canvas = Canvas::new(WIDTH, HEIGHT, &self.title, &self.below);
         let longest = self.lines.iter().map(|line| width(&line.name, NORMAL)).fold(60.0, f64::max);
-        let frame =
-            Frame { left: 76.0, top: 76.0, right: WIDTH - longest - 24.0, bottom: HEIGHT - 62.0 };
+        let frame = Frame {
+            left: 76.0,
+            top: HEAD + 8.0,
+            right: WIDTH - longest - 24.0,
+            bottom: HEIGHT - 62.0,
+        };
         let (x, y) = self.axes(frame);
         draw_axes(&mut canvas, frame, &x, &y);
         if let Some(bound) = self.p99_bound_ms {

@@ -170,7 +170,7 @@ impl<'a> Drive<'a> {
         let mut stream = Link::dial(self.site.address, self.poll.registry(), stream_of(number))?;
         let token = self.site.token(number);
         Session::open(&self.site.host, token.as_deref(), &mut stream.waiting);
-        let session = Session::new(number, &self.site.namespace);
+        let session = Session::new(number, self.site.channel(number));
         self.clients.push(Client { session, stream, requests: None });
         Ok(())
     }

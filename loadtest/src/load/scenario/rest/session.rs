@@ -106,9 +106,10 @@ struct Names {
 }
 
 impl Session {
-    pub(super) fn new(number: usize, namespace: &str) -> Self {
+    /// A client with this number, in a channel of its own.
+    pub(super) fn new(number: usize, channel: String) -> Self {
         Self {
-            channel: format!("{namespace}:rest-{number}"),
+            channel,
             known_as: None,
             line: Vec::new(),
             waiting: VecDeque::new(),

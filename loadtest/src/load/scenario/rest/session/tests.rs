@@ -4,7 +4,7 @@ use super::*;
 
 /// A client that is in its channel, with all that is due at 1,000 and later in the window.
 fn entered(ledger: &mut Ledger) -> Session {
-    let mut session = Session::new(0, "kept");
+    let mut session = Session::new(0, "kept:rest-0".to_owned());
     ledger.window = 1_000..u64::MAX;
     let connected = "{\"id\":1,\"connect\":{\"client\":\"c\",\"session\":\"5e\",\"node\":\"n\"}}\n";
     session.hear(connected.as_bytes(), 10, ledger).unwrap();
@@ -113,7 +113,7 @@ fn a_ping_is_answered_and_counts_for_nothing() {
 #[test]
 fn a_client_that_is_not_let_in_says_why() {
     let refused = b"{\"id\":1,\"error\":{\"code\":101,\"message\":\"no token\"}}\n";
-    let mut session = Session::new(0, "kept");
+    let mut session = Session::new(0, "kept:rest-0".to_owned());
     let error = session.hear(refused, 1, &mut Ledger::default()).unwrap_err();
     assert!(error.to_string().contains("no token"), "{error}");
     let goodbye = b"{\"push\":{\"disconnect\":{\"code\":3001}}}\n";
