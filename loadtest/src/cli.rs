@@ -10,6 +10,7 @@ mod floor;
 mod held;
 mod load;
 mod raw;
+mod rest;
 mod soak;
 mod storm;
 mod target;
@@ -29,6 +30,7 @@ use self::compare::Compare;
 use self::floor::Floor;
 use self::load::{Connect, Fanout, Saturate};
 use self::raw::Raw;
+use self::rest::Rest;
 use self::soak::Soak;
 use self::storm::Storm;
 use self::verdict::Verdict;
@@ -71,13 +73,14 @@ enum Command {
     Compare(Box<Compare>),
     /// What a delivery costs when nothing is done but `send`: the unit of every other cost.
     Floor(Box<Floor>),
-    /// The loop that only sends.
     /// Everybody goes at once, comes back within seconds, and is told what they missed.
     Storm(Box<Storm>),
     /// The same load for minutes, to see what grows: memory, open files, latency.
     Soak(Box<Soak>),
     /// Many connections over several servers that are joined by PostgreSQL and Redis.
     Cluster(Box<Cluster>),
+    /// HTTP requests at a fixed rate: how long they take, and what each costs.
+    Rest(Box<Rest>),
     /// The floor of a comparison.
     #[command(hide = true)]
     Raw(Raw),
@@ -99,6 +102,7 @@ pub fn main() -> ExitCode {
         Command::Storm(storm) => Box::pin(storm.run()),
         Command::Soak(soak) => Box::pin(soak.run()),
         Command::Cluster(cluster) => Box::pin(cluster.run()),
+        Command::Rest(rest) => Box::pin(rest.run()),
         Command::Raw(raw) => return raw.run(),
         Command::Worker => return ended(worker::run()),
         Command::Verdict(verdict) => return ended(verdict.run()),
