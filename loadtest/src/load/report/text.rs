@@ -54,7 +54,9 @@ impl Text {
     }
 
     fn row(&mut self, name: &str, value: &str) {
-        self.line(&format!("  {name:NAME$}{value}"));
+        // A name that is too long for its column still ends before its value.
+        let gap = if name.len() < NAME { "" } else { " " };
+        self.line(&format!("  {name:NAME$}{gap}{value}"));
     }
 
     fn tell(&mut self, outcome: &Outcome) {
@@ -135,14 +137,14 @@ impl Text {
             let text = format!("{before} empty, {idle} with all idle, {after} at the end");
             self.row("memory, server", &text);
         }
-        if summary.kernel_tcp_idle_bytes > 0 {
-            let held = size(summary.kernel_tcp_idle_bytes as f64);
-            self.row("memory, kernel", &format!("{held} for TCP with all idle"));
-        }
         if let Some(bytes) = summary.server_per_connection_bytes {
             let connections = count(summary.connected_count);
             let text = format!("{} for each of {connections} connections", size(bytes));
             self.row("", &text);
+        }
+        if summary.kernel_tcp_idle_bytes > 0 {
+            let held = size(summary.kernel_tcp_idle_bytes as f64);
+            self.row("memory, kernel", &format!("{held} for TCP with all idle"));
         }
     }
 

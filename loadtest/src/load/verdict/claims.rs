@@ -9,6 +9,9 @@ use crate::load::scenario::Outcome;
 /// An open load reaches its rate when so much of it was delivered in the window.
 const REACHED: f64 = 0.98;
 
+/// Connections are idle once the server has asked each of them whether it is there.
+const PING_SECONDS: f64 = 25.0;
+
 /// How figures are bounded.
 #[derive(Debug, Clone, Copy)]
 enum Bound {
@@ -110,11 +113,15 @@ fn latency(evidence: &Evidence) -> Vec<Row> {
 }
 
 fn memory(evidence: &Evidence) -> Vec<Row> {
+    // At the end, when every timer has fired and every buffer was used once.
     let idle = words(evidence, "connect", |outcome, summary| {
         let connected = summary.connected_count;
-        let more = format!("of {} connections", count(connected));
-        let counts = connected >= 1_000 && !outcome.asked.tls && clean(outcome);
-        Some((summary.server_per_connection_bytes? / 1024.0, more, counts))
+        let grown = summary.server_after_bytes.checked_sub(summary.server_before_bytes)?;
+        let seconds = outcome.window_seconds;
+        let more = format!("of {} connections after {seconds:.0} s", count(connected));
+        let long = connected >= 1_000 && seconds >= PING_SECONDS && !outcome.asked.tls;
+        let each = (connected > 0).then(|| grown as f64 / connected as f64)?;
+        Some((each / 1024.0, more, long && clean(outcome)))
     });
     let all = words(evidence, "cluster", |outcome, summary| {
         let most = outcome.figures.get("rss_bytes_most").copied()?;

@@ -135,6 +135,27 @@ fn a_small_cluster_is_shown_and_proves_nothing() {
 }
 
 #[test]
+fn memory_counts_once_every_connection_was_idle_for_a_while() {
+    let connect = |seconds: f64, after: u64| {
+        let text = report(|outcome| {
+            "connect".clone_into(&mut outcome.scenario);
+            outcome.window_seconds = seconds;
+            outcome.tally.connections.entered = 10_000;
+            outcome.server.rss_before = 20_000_000;
+            outcome.server.rss_after = after;
+        });
+        let table = table(&[("connect.json", text)]);
+        let row = row(&table, "per idle connection");
+        (row.verdict, row.figure.clone().unwrap())
+    };
+    let (verdict, figure) = connect(30.0, 45_600_000);
+    assert_eq!(verdict, Verdict::Holds);
+    assert_eq!(figure, "2.50 KiB (of 10,000 connections after 30 s)");
+    assert_eq!(connect(30.0, 45_700_000).0, Verdict::Fails);
+    assert_eq!(connect(5.0, 45_600_000).0, Verdict::NotMeasured, "nobody was pinged yet");
+}
+
+#[test]
 fn benches_speak_for_the_durable_rate() {
     let bench = json!({ "bench": "group_commit",
         "figures": { "messages_per_second": 25_301.0, "to_one_by_one_ratio": 12.0 } });

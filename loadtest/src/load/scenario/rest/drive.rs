@@ -265,7 +265,6 @@ impl<'a> Drive<'a> {
         stream.flush()?;
         let (mut status, mut wrong) = (None, None);
         let open = stream.read(buffer, |answers, bytes| {
-            ledger.tally.window.reads += u64::from(ledger.window.contains(&now()));
             answers.hear(bytes, |event| match event {
                 super::http::Event::Status(number) => status = Some(number),
                 super::http::Event::Body(part) if wrong.is_none() => {
