@@ -48,7 +48,7 @@ scenario compare compare --quick
 scenario fanout fanout-durable --rooms 100 --members 100 --rate 500 --durable --seconds 30
 scenario fanout fanout-plain --rooms 100 --members 100 --rate 1000 --seconds 20
 scenario fanout fanout-tls --rooms 100 --members 100 --rate 500 --tls --seconds 15
-# Target 2: as much as goes.
+# As much as goes.
 scenario saturate saturate --rooms 10 --members 100 --per-room 16 --seconds 15
 # Target 4: memory of idle connections, from few to as many as a process may have here.
 for connections in 5000 10000 15000; do

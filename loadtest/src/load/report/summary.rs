@@ -147,11 +147,12 @@ impl Percentiles {
     }
 }
 
-/// The one in the middle of several turns; of an even number, the lower of the two.
+/// The one in the middle of several turns; of an even number, what lies between the two.
 #[must_use]
 pub fn middle(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
-    values.get(values.len().saturating_sub(1) / 2).copied()
+    let (low, high) = (values.len().checked_sub(1)? / 2, values.len() / 2);
+    Some(f64::midpoint(*values.get(low)?, *values.get(high)?))
 }
 
 #[cfg(test)]
@@ -170,7 +171,7 @@ mod tests {
     #[test]
     fn of_several_turns_the_one_in_the_middle_counts() {
         assert_eq!(middle(vec![5.0, 1.0, 3.0]), Some(3.0));
-        assert_eq!(middle(vec![5.0, 1.0]), Some(1.0));
+        assert_eq!(middle(vec![5.0, 1.0]), Some(3.0));
         assert_eq!(middle(Vec::new()), None);
     }
 }
