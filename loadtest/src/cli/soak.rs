@@ -11,7 +11,7 @@ use crate::load::target::Target;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Soak {
-    /// Minutes; fewer than three tell nothing of what grows.
+    /// Minutes; fewer than three tell nothing of what grows, which they say.
     #[arg(long, default_value_t = 10, value_parser = count(1, 55))]
     minutes: u64,
     /// Connections.

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 
 use super::gathering::Gathering;
+use super::soak::Soaked;
 use super::vitals::{self, Servers, Vital};
 use super::{Moment, Outcome};
 use crate::load::target::Target;
@@ -27,6 +28,7 @@ pub async fn run(
     outcome.scenario = "cluster".to_owned();
     let figures = figures(&outcome, &course);
     outcome.figures.extend(figures);
+    outcome.figures.extend(Soaked::of(&outcome, &course).figures());
     Ok(outcome)
 }
 

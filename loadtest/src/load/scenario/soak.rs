@@ -1,8 +1,9 @@
 //! A long steady load, to find what grows: memory, open files, latency.
 //!
 //! The same number of clients hears the same number of messages a second for as long as asked.
-//! Memory is held against time once the first third is over; more than a little growth an hour is a
-//! leak, and so is a file that stays open. Latency is told minute by minute.
+//! Memory is held against time once the first third is over, and at least two minutes; more than a
+//! little growth an hour is a leak, and so is a file that stays open. Latency is told minute by
+//! minute.
 
 use std::collections::BTreeMap;
 
@@ -14,8 +15,14 @@ use super::{Moment, Outcome};
 use crate::load::target::Target;
 use crate::load::times::Times;
 
-/// The part of a run that is left to caches and allocators to settle in.
+/// The part of a run that is left to caches and allocators to settle in, and the least of it:
+/// clients were all pinged four times, the allocator has given back what the entry took, and each
+/// room has been spoken in.
 const SETTLE: f64 = 1.0 / 3.0;
+const SETTLE_SECONDS_MIN: f64 = 120.0;
+
+/// A rise that is let pass in all: an allocator takes memory of the kernel in steps of this.
+const RISE_MAX: f64 = 2.0 * MIB;
 
 /// Growth of an hour that is let pass: a fiftieth of what is there. A message log that is kept in
 /// memory by mistake grows by that in minutes.
@@ -82,12 +89,14 @@ impl Soaked {
         let end = outcome.moments.last().map_or(0.0, |moment| moment.second);
         let loaded = course.iter().filter(|vital| (0.0..=end).contains(&vital.second));
         let course: Vec<Vital> = loaded.copied().collect();
-        let (settled, course) = (end * SETTLE, course.as_slice());
-        let files = course.iter().find(|vital| vital.second >= settled).map_or(0, |at| at.files);
+        let settled = (end * SETTLE).max(SETTLE_SECONDS_MIN);
+        let course = course.as_slice();
+        let last = course.last().map_or(0, |vital| vital.files);
+        let files = course.iter().find(|vital| vital.second >= settled);
         Self {
             minutes: minutes(outcome, course),
             memory: Slope::of(course, settled, |vital| vital.anonymous),
-            files: (files, course.last().map_or(0, |vital| vital.files)),
+            files: (files.map_or(last, |vital| vital.files), last),
         }
     }
 
@@ -95,7 +104,9 @@ impl Soaked {
     #[must_use]
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
-        if let Some(slope) = self.memory.filter(|slope| slope.rises(slope.mean * GROWTH_MAX)) {
+        if let Some(slope) =
+            self.memory.filter(|slope| slope.rises(slope.mean * GROWTH_MAX, RISE_MAX))
+        {
             faults.push(format!(
                 "memory grows by {:.1} MiB an hour, from {:.1} MiB",
                 slope.per_hour / MIB,
@@ -210,6 +221,19 @@ mod tests {
         assert!(
             figures["minute_009_latency_p99_seconds"] > figures["minute_001_latency_p99_seconds"]
         );
+    }
+
+    #[test]
+    fn a_short_run_tells_nothing_of_what_grows() {
+        let mut outcome = Outcome::default();
+        outcome.moments.push(Moment { second: 65.0, ..Moment::default() });
+        let vital = |second: u32| {
+            let (second, anonymous) = (f64::from(second), u64::from(second) << 20);
+            Vital { second, anonymous, files: 99, ..Vital::default() }
+        };
+        let soaked = Soaked::of(&outcome, &(0..65).map(vital).collect::<Vec<_>>());
+        assert_eq!((soaked.memory, soaked.files), (None, (99, 99)));
+        assert_eq!(soaked.faults(), [""; 0]);
     }
 
     #[test]

@@ -102,6 +102,8 @@ impl Storm {
         if servers == Servers::ComeAndGo {
             let away = gone.away.as_secs_f64();
             outcome.figures.insert("storm_server_away_seconds".to_owned(), away);
+            // Nobody has read what those that went had used.
+            outcome.figures.remove("server_cpu_per_handshake_us");
         }
         times(&mut outcome, &course);
         Ok((outcome, returns.faults()))

@@ -56,6 +56,8 @@ pub struct Slope {
     pub error_per_hour: f64,
     /// The mean of the readings.
     pub mean: f64,
+    /// What it rose from the first of them to the last.
+    pub rise: f64,
 }
 
 /// Whether the servers of a run are the same from its begin to its end.
@@ -142,13 +144,17 @@ impl Slope {
         let per_hour = common / spread;
         let residue = points.iter().map(|(at, value)| value - mean - per_hour * (at - hour));
         let variance = residue.map(|rest| rest * rest).sum::<f64>() / (count - 2.0);
-        Some(Self { per_hour, error_per_hour: (variance / spread).sqrt(), mean })
+        let length = points.last().map_or(0.0, |point| point.0) - points[0].0;
+        let (error_per_hour, rise) = ((variance / spread).sqrt(), per_hour * length);
+        Some(Self { per_hour, error_per_hour, mean, rise })
     }
 
-    /// Whether it rises: more than its scatter explains, and by more than `per_hour_max`.
+    /// Whether it rises: more than its scatter explains, by more than `per_hour_max` an hour, and by
+    /// more than `rise_max` in the time that was looked at.
     #[must_use]
-    pub fn rises(&self, per_hour_max: f64) -> bool {
-        self.per_hour > ERRORS_MIN * self.error_per_hour && self.per_hour > per_hour_max
+    pub fn rises(&self, per_hour_max: f64, rise_max: f64) -> bool {
+        let shown = self.per_hour > ERRORS_MIN * self.error_per_hour;
+        shown && self.per_hour > per_hour_max && self.rise > rise_max
     }
 }
 
@@ -182,19 +188,21 @@ mod tests {
     fn a_leak_is_a_line_that_rises_through_the_noise() {
         let leaks = slope(&course(|at| 100.0 * MIB + at / 60.0 * 0.5 * MIB + noise(at) * MIB));
         assert!((leaks.per_hour / MIB - 30.0).abs() < 0.5, "{leaks:?}");
-        assert!(leaks.rises(2.0 * MIB));
-        assert!(!leaks.rises(40.0 * MIB), "less than what is let pass");
+        assert!((leaks.rise / MIB - 20.0).abs() < 0.5, "of forty minutes: {leaks:?}");
+        assert!(leaks.rises(2.0 * MIB, 2.0 * MIB));
+        assert!(!leaks.rises(40.0 * MIB, 0.0), "less than what is let pass");
+        assert!(!leaks.rises(0.0, 30.0 * MIB), "less than an allocator's step");
     }
 
     #[test]
     fn noise_and_a_beginning_that_settles_are_no_leak() {
         let still = slope(&course(|at| 100.0 * MIB + noise(at) * 5.0 * MIB));
-        assert!(!still.rises(0.0), "{still:?}");
+        assert!(!still.rises(0.0, 0.0), "{still:?}");
         let settles = course(|at| 100.0 * MIB + at.min(600.0) / 600.0 * 50.0 * MIB);
-        assert!(!slope(&settles).rises(0.0));
-        assert!(Slope::of(&settles, 0.0, |vital| vital.rss).unwrap().rises(2.0 * MIB));
+        assert!(!slope(&settles).rises(0.0, 0.0));
+        assert!(Slope::of(&settles, 0.0, |vital| vital.rss).unwrap().rises(2.0 * MIB, MIB));
         let sinks = slope(&course(|at| 100.0 * MIB - at * 1_000.0));
-        assert!(!sinks.rises(0.0));
+        assert!(!sinks.rises(0.0, 0.0));
     }
 
     #[test]
