@@ -1,9 +1,14 @@
 //! What a load test starts to measure: this program, as many times as asked, with its store and bus.
 
 use std::fs;
+use std::time::Duration;
 
 use chassis::testing::deadline;
 use loadtest::check::options::{RedisKind, StoreKind};
+use loadtest::load::crew::Hire;
+use loadtest::load::plan::Load;
+use loadtest::load::scenario::gathering::{Gathering, Keep};
+use loadtest::load::scenario::storm::{By, Storm};
 use loadtest::load::target::{Consent, Door, Named, Processes, Target, Wanted};
 
 fn wanted(nodes: usize, store: StoreKind, bus: RedisKind, door: Door) -> Wanted {
@@ -64,4 +69,31 @@ async fn a_node_that_was_killed_is_another_process_when_it_is_ready_again() {
     let found = deadline(Target::find(&named)).await.unwrap();
     assert_eq!(found.processes().servers, target.processes().servers);
     assert!(found.make_rooms(["ann".to_owned()].into_iter()).await.is_err(), "without a secret");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_cut_off_by_a_kill_comes_back_and_has_everything_once() {
+    let wanted = wanted(1, StoreKind::Postgres, RedisKind::None, Door::Plain);
+    let target = Target::start(&wanted).await.unwrap();
+    let within = Duration::from_secs(2);
+    let gathering = Gathering {
+        rooms: 10,
+        members: 20,
+        keep: Keep::All,
+        load: Load::Rate(50.0),
+        warm: Duration::ZERO,
+        measure: Storm::length(within),
+        drain: Duration::from_secs(20),
+        ..Gathering::default()
+    };
+    let storm = Storm { gathering, by: By::Kill, within, hire: Hire::Thread };
+    let (outcome, faults) = Box::pin(storm.run(&target, &mut |_| {})).await.unwrap();
+    assert_eq!((faults, outcome.tally.faults()), (vec![], vec![]), "{:?}", outcome.tally);
+    assert_eq!((outcome.tally.connections.returned, outcome.tally.connections.ended), (200, 0));
+    let received = outcome.tally.received;
+    assert!(received.recovered > 0 && received.delivered == received.expected, "{received:?}");
+    // Those who spoke were cut off too, and what they had said without an answer was not lost.
+    assert_eq!(outcome.tally.published.accepted, outcome.tally.published.sent);
+    assert!(outcome.figures["storm_seconds_until_last"] > 0.0, "{:?}", outcome.figures);
+    assert!(outcome.figures["storm_server_away_seconds"] > 0.0, "{:?}", outcome.figures);
 }

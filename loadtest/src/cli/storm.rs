@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use super::count;
 use super::held::{Held, ONE};
+use crate::load::crew::Hire;
 use crate::load::scenario::Moment;
 use crate::load::scenario::storm::{By, Storm as Scenario};
 use crate::load::target::Target;
@@ -35,7 +36,7 @@ impl Storm {
             // Everybody is told at once: what is spread is the return.
             held.target.set_first("SHUTDOWN_SPREAD_MS", "0");
         }
-        let storm = Scenario { gathering, by: self.by, within };
+        let storm = Scenario { gathering, by: self.by, within, hire: Hire::own()? };
         let run = async |target: &Target, tell: &mut (dyn FnMut(&Moment) + Send)| {
             storm.run(target, tell).await
         };

@@ -10,8 +10,9 @@ use anyhow::Result;
 
 use super::gathering::Gathering;
 use super::soak::Soaked;
-use super::vitals::{self, Servers, Vital};
+use super::vitals::{Servers, Vital, Watched};
 use super::{Moment, Outcome};
+use crate::load::crew::Hire;
 use crate::load::target::Target;
 
 /// Holds a gathering on a target for as long as it is heard.
@@ -23,8 +24,9 @@ pub async fn run(
     gathering: &Gathering,
     tell: &mut (dyn FnMut(&Moment) + Send),
 ) -> Result<Outcome> {
-    let accompanied = vitals::accompany(gathering, target, Servers::Stay, tell);
-    let (mut outcome, course) = accompanied.await?;
+    let (servers, hire) = (Servers::Stay, Hire::own()?);
+    let watched = Watched { gathering, target, servers, hire };
+    let (mut outcome, course) = watched.measure(tell).await?;
     outcome.scenario = "cluster".to_owned();
     let figures = figures(&outcome, &course);
     outcome.figures.extend(figures);

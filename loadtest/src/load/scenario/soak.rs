@@ -10,8 +10,9 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 
 use super::gathering::Gathering;
-use super::vitals::{self, Servers, Slope, Vital};
+use super::vitals::{Servers, Slope, Vital, Watched};
 use super::{Moment, Outcome};
+use crate::load::crew::Hire;
 use crate::load::target::Target;
 use crate::load::times::Times;
 
@@ -42,8 +43,9 @@ pub async fn run(
     gathering: &Gathering,
     tell: &mut (dyn FnMut(&Moment) + Send),
 ) -> Result<(Outcome, Vec<String>)> {
-    let accompanied = vitals::accompany(gathering, target, Servers::Stay, tell);
-    let (mut outcome, course) = accompanied.await?;
+    let (servers, hire) = (Servers::Stay, Hire::own()?);
+    let watched = Watched { gathering, target, servers, hire };
+    let (mut outcome, course) = watched.measure(tell).await?;
     let soaked = Soaked::of(&outcome, &course);
     outcome.scenario = "soak".to_owned();
     outcome.figures.extend(soaked.figures());

@@ -13,8 +13,9 @@ use tokio::time::timeout;
 
 use super::gathering::Gathering;
 use super::returns::Returns;
-use super::vitals::{self, Servers, Vital};
+use super::vitals::{Servers, Vital, Watched};
 use super::{Moment, Outcome};
+use crate::load::crew::Hire;
 use crate::load::plan;
 use crate::load::target::{Figure, Target};
 use crate::process::Process;
@@ -48,6 +49,8 @@ pub struct Storm {
     pub by: By,
     /// Within which time they come back.
     pub within: Duration,
+    /// How workers are started.
+    pub hire: Hire,
 }
 
 /// What was seen when everybody went.
@@ -92,9 +95,10 @@ impl Storm {
             second.send_replace(moment.second);
             tell(moment);
         };
-        let accompanied = vitals::accompany(&gathering, target, servers, &mut tell);
-        let (accompanied, gone) = tokio::try_join!(accompanied, self.strike(target, seconds))?;
-        let (mut outcome, course) = accompanied;
+        let watched = Watched { gathering: &gathering, target, servers, hire: self.hire.clone() };
+        let measured = watched.measure(&mut tell);
+        let (measured, gone) = tokio::try_join!(measured, self.strike(target, seconds))?;
+        let (mut outcome, course) = measured;
         let after = target.figure(QUERIES).await?;
         let returns = Returns::of(due, &outcome.tally, gone.queries.as_ref(), after.as_ref());
         outcome.scenario = "storm".to_owned();

@@ -14,7 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::gathering::{Gathering, TARGET};
 use super::{Moment, Outcome};
-use crate::load::crew::Measurement;
+use crate::load::crew::{Hire, Measurement};
 use crate::load::meter::Meter;
 use crate::load::target::Target;
 
@@ -69,23 +69,45 @@ pub enum Servers {
     ComeAndGo,
 }
 
-/// Measures a gathering, and reads all the while what the target uses.
-///
-/// # Errors
-/// When it cannot be carried out, or a worker or server is gone.
-pub async fn accompany(
-    gathering: &Gathering,
+/// A gathering that is watched: it is read all the while what the target uses.
+#[derive(Debug)]
+pub struct Watched<'a> {
+    /// Who meets, and what is said.
+    pub gathering: &'a Gathering,
+    /// Where.
+    pub target: &'a Target,
+    /// Whether the servers stay.
+    pub servers: Servers,
+    /// How workers are started.
+    pub hire: Hire,
+}
+
+impl Watched<'_> {
+    /// Measures it; gives what came out, and what the servers used second by second.
+    ///
+    /// # Errors
+    /// When it cannot be carried out, or a worker or server is gone.
+    pub async fn measure(
+        self,
+        tell: &mut (dyn FnMut(&Moment) + Send),
+    ) -> Result<(Outcome, Vec<Vital>)> {
+        let Self { gathering, target, servers, hire } = self;
+        let plan = gathering.plan(target).await?;
+        let mut processes = target.processes();
+        if servers == Servers::ComeAndGo {
+            processes.servers.clear();
+        }
+        let (servers, services) = (processes.servers, processes.services);
+        let measurement = Measurement { plan, hire, servers, services, settle: gathering.settle };
+        accompany(target, measurement, tell).await
+    }
+}
+
+async fn accompany(
     target: &Target,
-    servers: Servers,
+    measurement: Measurement,
     tell: &mut (dyn FnMut(&Moment) + Send),
 ) -> Result<(Outcome, Vec<Vital>)> {
-    let plan = gathering.plan(target).await?;
-    let mut processes = target.processes();
-    if servers == Servers::ComeAndGo {
-        processes.servers.clear();
-    }
-    let measurement = Measurement::new(plan, processes.servers, processes.services)?;
-    let measurement = Measurement { settle: gathering.settle, ..measurement };
     let first = Instant::now();
     let (mut begin, mut course) = (0.0, Vec::new());
     let mut tell = |moment: &Moment| {
