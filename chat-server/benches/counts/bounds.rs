@@ -49,7 +49,7 @@ impl Bounds {
         for (name, got) in figures {
             let Some(bound) = self.counts.get(name) else {
                 failed += 1;
-                writeln!(table, "| {name} | | | {got:.2} | no bound in bounds.toml |")?;
+                writeln!(table, "| {name} | | | {got:.3} | no bound in bounds.toml |")?;
                 continue;
             };
             let (measured, most) = (bound.measured, bound.most());
@@ -61,7 +61,7 @@ impl Bounds {
             } else {
                 "held"
             };
-            writeln!(table, "| {name} | {measured:.2} | {most:.2} | {got:.2} | {verdict} |")?;
+            writeln!(table, "| {name} | {measured:.3} | {most:.3} | {got:.3} | {verdict} |")?;
         }
         Ok(Verdict { table, failed })
     }

@@ -122,8 +122,10 @@ impl Server {
         let mut owner = Member::connect(self)?;
         let data = r#"{"name":"counted","visibility":"public"}"#;
         owner.say(&format!(r#"{{"id":2,"rpc":{{"method":"room.create","data":{data}}}}}"#))?;
-        let reply = owner.until(r#""channel":"room:"#)?;
-        let (_, channel) = reply.split_once(r#""channel":""#).context("no channel")?;
+        let reply = owner.until(r#"{"id":2,"rpc""#)?;
+        // The owner's feed tells of the room too, before the reply or behind it.
+        let from = reply.find("room:").context("no channel")?;
+        let (_, channel) = reply.split_at(from);
         let (channel, _) = channel.split_once('"').context("no end of the channel")?;
         Ok(channel.to_owned())
     }
