@@ -35,5 +35,5 @@ bench: ## What is published in docs/PERFORMANCE.md, in ten minutes; ends with ta
 soak: ## The proof that nothing is lost, at full size: about forty minutes.
 	@ops/dev/soak.sh
 
-peers: ## Install the servers of others that loadtest compares with, and say which there are.
-	@ops/dev/peers.sh
+peers: ## Install the servers of others that are missing, and measure beside them: ten minutes.
+	@ops/dev/peers.sh compare --report target/peers/compare.json

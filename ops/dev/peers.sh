@@ -5,7 +5,8 @@
 # started, and nothing global is changed that was there before. What cannot be had is said and left
 # out: its row of the comparison stays blank. With everything there a run takes a second.
 #
-#   ops/dev/peers.sh     installs what is missing
+#   ops/dev/peers.sh                  installs what is missing
+#   ops/dev/peers.sh compare [..]     and measures the chat-server beside them, as loadtest says
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -117,3 +118,15 @@ found nchan nchan_version
 found nats-server nats-server --version
 found bun bun_version
 found ws ws_version
+
+case ${1:-} in
+'') ;;
+compare)
+    # One after the other: the server without what only the load tester needs of its crates.
+    cargo build --release --locked --package chat-server --bin chat-server
+    cargo build --release --locked --package loadtest --bin loadtest
+    ulimit -n "$(ulimit -H -n)"
+    exec target/release/loadtest "$@" 9>&-
+    ;;
+*) say "usage: peers.sh [compare [arguments of loadtest compare]]"; exit 1 ;;
+esac

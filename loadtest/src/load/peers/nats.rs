@@ -2,13 +2,12 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::Result;
 use chassis::testing::free_port;
 
 use super::found::version;
-use super::running::Start;
+use super::running::{Start, mortal};
 use crate::load::dialect::{Speech, nats};
 
 /// Its configuration; `{port}` is filled in.
@@ -24,7 +23,7 @@ pub(super) fn find() -> Option<(String, String)> {
 pub(super) fn start(program: &str, folder: &Path) -> Result<Start> {
     let (port, configuration) = (free_port(), folder.join("nats.conf"));
     fs::write(&configuration, CONFIGURATION.replace("{port}", &port.to_string()))?;
-    let mut command = Command::new(program);
+    let mut command = mortal(program);
     command.arg("--config").arg(configuration);
     let speech = Speech::Nats(nats::Settings { path: "/".to_owned() });
     Ok(Start { command, port, speech })

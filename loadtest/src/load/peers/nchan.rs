@@ -2,13 +2,12 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::Result;
 use chassis::testing::free_port;
 
 use super::found::{said, version};
-use super::running::{Start, rooms};
+use super::running::{Start, mortal, rooms};
 
 /// Its configuration; what stands in braces is filled in.
 const CONFIGURATION: &str = include_str!("../../../peers/nginx.conf");
@@ -37,7 +36,7 @@ pub(super) fn start(program: &str, folder: &Path) -> Result<Start> {
     let text = CONFIGURATION.replace("{folder}", &folder.to_string_lossy());
     let text = text.replace("{module}", MODULE).replace("{port}", &port.to_string());
     fs::write(&configuration, text)?;
-    let mut command = Command::new(program);
+    let mut command = mortal(program);
     // The log of what happens before the configuration is read belongs there too.
     command.arg("-e").arg(folder.join("error.log")).arg("-p").arg(folder);
     command.arg("-c").arg(configuration);

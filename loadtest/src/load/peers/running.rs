@@ -2,8 +2,9 @@
 //!
 //! A peer may be several processes: nginx has a master and workers. All of them end with the value:
 //! the first is asked to, and ends those it started; whoever is left after a moment is killed, as
-//! there is nothing to keep. Their standard input is a pipe that nobody writes to, so that those
-//! which watch it end even when the load tester is killed.
+//! there is nothing to keep. Even a load tester that is killed leaves nobody behind: those whose
+//! program is ours watch their standard input, a pipe that nobody writes to, and the others are
+//! started by [`mortal`].
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -135,6 +136,14 @@ fn ask_to_end(child: &Child) -> rustix::io::Result<()> {
     Ok(())
 }
 
+/// A program that the kernel tells to end when whoever starts it is gone. `setpriv` is part of
+/// util-linux, which is everywhere.
+pub(super) fn mortal(program: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "TERM", program]);
+    command
+}
+
 /// The dialect of the servers where the path names the room.
 pub(super) fn rooms() -> Speech {
     Speech::Plain(plain::Settings { path: "/room/".to_owned() })
@@ -182,6 +191,22 @@ mod tests {
         Running { address, speech: rooms(), child, folder }
     }
 
+    /// Waits until all of them have ended. It is the kernel's turn: a killed process still has to
+    /// run to its end.
+    async fn ended(pids: &[u32]) {
+        let alive = |pid: &u32| {
+            let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            // Whoever adopted it may not have noticed its end yet.
+            !state.is_empty() && !state.contains(") Z ")
+        };
+        deadline(async {
+            while pids.iter().any(alive) {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+
     #[tokio::test]
     async fn what_a_server_started_ends_with_it() {
         let folder = tempfile::tempdir().unwrap();
@@ -189,18 +214,30 @@ mod tests {
         let pids = server.pids().unwrap();
         assert_eq!(pids.len(), 2);
         drop(server);
-        let alive = |pid: &u32| {
-            let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-            // Whoever adopted it may not have noticed its end yet.
-            !state.is_empty() && !state.contains(") Z ")
-        };
+        ended(&pids).await;
+    }
+
+    #[tokio::test]
+    async fn a_mortal_program_ends_when_whoever_started_it_is_killed() {
+        let mortal = mortal("sleep");
+        let words = std::iter::once(mortal.get_program()).chain(mortal.get_args());
+        let words: Vec<&str> = words.map(|word| word.to_str().unwrap()).collect();
+        let script = format!("{} 60 & echo $!; wait", words.join(" "));
+        let mut shell = Command::new("sh");
+        let mut shell = shell.args(["-c", &script]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        let said = shell.stdout.take().unwrap();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(said), &mut line).unwrap();
+        let pid: u32 = line.trim().parse().unwrap();
         deadline(async {
-            // It is the kernel's turn: a killed process still has to run to its end.
-            while pids.iter().any(alive) {
+            while fs::read_to_string(format!("/proc/{pid}/comm")).unwrap().trim() != "sleep" {
                 tokio::task::yield_now().await;
             }
         })
         .await;
+        shell.kill().unwrap();
+        shell.wait().unwrap();
+        ended(&[pid]).await;
     }
 
     #[tokio::test]

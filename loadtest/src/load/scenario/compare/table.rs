@@ -11,7 +11,7 @@ use super::cell::Cell;
 use crate::load::scenario::Outcome;
 
 /// The row in whose units costs are told.
-pub(super) const FLOOR: &str = "raw `send`";
+pub(super) const FLOOR: &str = "raw send";
 
 /// What a second has of milliseconds, and of microseconds.
 const MILLIS: f64 = 1e3;
