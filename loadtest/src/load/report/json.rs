@@ -1,5 +1,5 @@
-//! Reports for programs: a file of JSON with all there is, histograms included, and with the figures
-//! in plain numbers beside it.
+//! Reports for programs: a file of JSON with all there is, histograms included, and with the
+//! figures in plain numbers beside it.
 //!
 //! Reading takes the outcomes and leaves the plain numbers: they are derived anew, so that a file
 //! cannot say one thing in two ways.

@@ -57,8 +57,8 @@ pub fn size(bytes: f64) -> String {
     }
 }
 
-/// A figure by the unit in its name: the name without the unit, and the value with it. The unit is a
-/// word of the name, mostly the last one; without one the value is a count or a ratio.
+/// A figure by the unit in its name: the name without the unit, and the value with it. The unit is
+/// a word of the name, mostly the last one; without one the value is a count or a ratio.
 #[must_use]
 pub fn figure(name: &str, value: f64) -> (String, String) {
     for (unit, read) in READINGS {

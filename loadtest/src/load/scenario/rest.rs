@@ -8,8 +8,8 @@
 //!
 //! Each client opens an HTTP stream and sends its commands to `/emulation` over a connection that
 //! stays open, as a client behind a network without WebSocket does. Six of ten requests publish in
-//! the client's own channel, which keeps a history; three read the last publications of it, one asks
-//! who is there. A request counts from when it was due. It is answered twice: by 204 once the
+//! the client's own channel, which keeps a history; three read the last publications of it, one
+//! asks who is there. A request counts from when it was due. It is answered twice: by 204 once the
 //! server has taken it, and down the stream with what came of it. Both times are reported, and the
 //! second one is what the target is held against, for only then was anything done.
 

@@ -1,7 +1,7 @@
 //! What runs left in a folder: files of JSON, each of one of three kinds.
 //!
-//! Known by what is in them and not by their names: a report of a scenario, a comparison with peers,
-//! the figures of a bench. A file that is none of them is an error, for a verdict that overlooks a
+//! Known by what is in them and not by their names: a report of a scenario, a comparison with
+//! peers, the figures of a bench. A file that is none of them is an error, for a verdict that overlooks a
 //! file is none.
 
 use std::collections::BTreeMap;
