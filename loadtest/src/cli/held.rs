@@ -23,7 +23,7 @@ pub(super) const ONE: Usual = Usual { nodes: 1, store: StoreKind::Postgres };
 pub(super) const SIX: Usual = Usual { nodes: 6, store: StoreKind::Postgres };
 
 /// Handshakes that a worker has under way: of six workers together 768, which the queue of a single
-/// listener (1024) holds. Fewer make an entry into rooms slow, for servers ask their store for all
+/// listener (4096) holds. Fewer make an entry into rooms slow, for servers ask their store for all
 /// who come at a time with one query.
 const AT_ONCE: usize = 128;
 
