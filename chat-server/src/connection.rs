@@ -163,6 +163,7 @@ impl Doors {
 
 /// From the first word to the last one, unless all must end before that. This is what there is of
 /// every connection, so the session stands in it once, and in place.
+#[expect(clippy::manual_async_fn, reason = "its arguments would stand in it twice")]
 pub(crate) fn life(
     mut session: Session,
     forced: CancellationToken,

@@ -125,8 +125,8 @@ impl Handle {
             _ => 0,
         };
         let mut place = self.mailbox.lock();
-        let waiting = |mailbox: &Box<Mailbox>| (mailbox.directives.len(), mailbox.frame_bytes);
-        let (directives, frame_bytes) = place.as_ref().map_or((0, 0), waiting);
+        let waiting = |mailbox: &Mailbox| (mailbox.directives.len(), mailbox.frame_bytes);
+        let (directives, frame_bytes) = place.as_deref().map_or((0, 0), waiting);
         let full = directives >= MAILBOX_MAX || frame_bytes + bytes > MAILBOX_BYTES_MAX;
         let refusable = matches!(directive, Directive::Frame(_) | Directive::Message(_));
         if full && refusable {
