@@ -186,14 +186,14 @@ impl<W: Write> Worker<W> {
             let present = client.is_present() && !choked;
             let wire = client.wire().filter(|wire| present && wire.takes_more());
             let Some(wire) = wire else {
+                // A closed load says it when it can; an open one has missed its time.
+                if !matches!(self.part.plan.load, Load::Rate(_)) {
+                    return;
+                }
                 // Who is away by somebody else's doing has nothing to say until they are back.
                 let excused = !self.clients[index].is_present() && self.is_broken(clock::now());
                 self.ledger.tally.published.unsent += u64::from(!excused);
-                match self.part.plan.load {
-                    // The turn is over, and the next one is due in its time.
-                    Load::Rate(_) => continue,
-                    Load::Nothing | Load::Window(_) | Load::Turns(_) => return,
-                }
+                continue;
             };
             let plan = &self.part.plan;
             let stamp = Stamp { due: cue.due, number };
