@@ -37,7 +37,7 @@ async fn target(door: Door, variables: &[(&str, &str)]) -> Target {
         log: "warn".to_owned(),
         variables: variables.iter().map(variable).collect(),
     };
-    deadline(Target::start(&wanted)).await.unwrap()
+    deadline(Box::pin(Target::start(&wanted))).await.unwrap()
 }
 
 async fn measure(target: &Target, gathering: &Gathering) -> Outcome {
