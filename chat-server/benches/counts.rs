@@ -12,6 +12,8 @@
 
 #[path = "counts/bounds.rs"]
 mod bounds;
+#[path = "wire/frame.rs"]
+mod frame;
 #[path = "counts/member.rs"]
 mod member;
 #[path = "counts/profile.rs"]

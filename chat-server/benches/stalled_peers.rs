@@ -7,12 +7,14 @@
 //! figure is the growth of the server's resident set and of what the kernel keeps for all sockets
 //! of this machine, at its highest, for each of them; their own sockets take in next to nothing.
 //! Run it with `cargo bench -p chat-server --bench stalled_peers`; `STALLED_PEERS=500` changes the
-//! number. Loopback only; it ends by itself.
+//! number, `-- --report FILE` writes the figures for programs. Loopback only; it ends by itself.
 
 #![expect(clippy::print_stdout, reason = "the report is what it is for")]
 
 #[path = "stalled/client.rs"]
 mod client;
+#[path = "wire/frame.rs"]
+mod frame;
 #[path = "stalled/server.rs"]
 mod server;
 
@@ -82,6 +84,15 @@ async fn run() -> anyhow::Result<()> {
     println!("| figure | value | target | verdict |");
     println!("|---|---|---|---|");
     println!("| memory of a stalled client | {each:.1} KiB | {TARGET_KIB:.1} KiB | {verdict} |");
+    let arguments: Vec<String> = std::env::args().collect();
+    if let Some(file) = arguments.iter().skip_while(|word| *word != "--report").nth(1) {
+        let figures = serde_json::json!({
+            "stalled_peer_mib": each / 1024.0,
+            "of_it_kernel_mib": kernel / 1024.0,
+        });
+        let report = serde_json::json!({ "bench": "stalled_peers", "figures": figures });
+        std::fs::write(file, format!("{report:#}\n")).with_context(|| file.clone())?;
+    }
     ensure!(each >= LEAST_KIB, "a stalled client costs {each:.1} KiB: nothing waited for it");
     ensure!(each <= TARGET_KIB, "a stalled client costs {each:.1} KiB");
     Ok(())

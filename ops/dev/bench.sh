@@ -19,7 +19,7 @@ ops/dev/peers.sh || echo "bench: not all peers are there" >&2
 cargo build --release --locked --package chat-server --bin chat-server
 cargo build --release --locked --package loadtest --bin loadtest
 # Compiled before anything is measured.
-cargo bench --no-run --locked --package chat-server --bench group_commit
+cargo bench --no-run --locked --package chat-server --bench group_commit --bench stalled_peers
 
 reports=$PWD/target/bench
 loadtest=$PWD/target/release/loadtest
@@ -54,6 +54,8 @@ scenario saturate saturate --rooms 10 --members 100 --per-room 16 --seconds 15
 for connections in 5000 10000 15000; do
     scenario connect "connect-$connections" --connections "$connections" --seconds 30
 done
+part stalled_peers cargo bench --locked --package chat-server --bench stalled_peers -- \
+    --report "$reports/stalled_peers.json"
 # Target 5, small: three nodes on one PostgreSQL and one Redis.
 scenario cluster cluster --nodes 3 --connections 12000 --rate 300 --seconds 30
 # Target 6.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 
 use super::server::Server;
+use crate::frame::masked;
 
 /// For one read; the server under callgrind is some fifty times slower than otherwise.
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
@@ -127,20 +128,4 @@ fn numbered(number: usize) -> String {
 
 fn reply_to(number: usize) -> String {
     format!(r#"{{"id":{},"publish""#, number + 2)
-}
-
-/// A text frame; the mask of zeros changes nothing.
-fn masked(payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![0x81];
-    match u16::try_from(payload.len()) {
-        Ok(len) if len < 126 => frame.push(0x80 | len.to_be_bytes()[1]),
-        Ok(len) => {
-            frame.push(0x80 | 126);
-            frame.extend(len.to_be_bytes());
-        }
-        Err(_too_long) => unreachable!("commands of the measurement are short"),
-    }
-    frame.extend([0; 4]);
-    frame.extend(payload);
-    frame
 }

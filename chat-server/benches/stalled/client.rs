@@ -7,6 +7,8 @@ use anyhow::{Context, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
+use crate::frame::masked;
+
 pub(crate) struct Client {
     stream: TcpStream,
 }
@@ -80,20 +82,4 @@ impl Client {
         }
         Ok(all)
     }
-}
-
-/// A text frame; the mask of zeros changes nothing.
-fn masked(payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![0x81];
-    match u16::try_from(payload.len()) {
-        Ok(len) if len < 126 => frame.push(0x80 | len.to_be_bytes()[1]),
-        Ok(len) => {
-            frame.push(0x80 | 126);
-            frame.extend(len.to_be_bytes());
-        }
-        Err(_too_long) => unreachable!("commands of the measurement are short"),
-    }
-    frame.extend([0; 4]);
-    frame.extend(payload);
-    frame
 }

@@ -128,11 +128,7 @@ fn memory(evidence: &Evidence) -> Vec<Row> {
         let more = format!("for {} connections", count(summary.connected_count));
         Some((most / 1e9, more, summary.connected_count >= 100_000))
     });
-    let stalled = |outcome: &Outcome, _: &Summary| {
-        let bytes = outcome.figures.get("stalled_peer_bytes").copied()?;
-        Some((bytes / f64::from(1 << 20), String::new(), true))
-    };
-    let stalled = evidence.outcomes.iter().filter_map(|it| word(it, stalled)).collect();
+    let stalled = of_bench(evidence, "stalled_peers", "stalled_peer_mib");
     vec![
         claim(4, "memory per idle connection", Bound::AtMost(2.5), "KiB").judge(idle),
         claim(4, "memory of 100,000 connections", Bound::Below(0.7), "GB").judge(all),
@@ -158,20 +154,23 @@ fn cluster(evidence: &Evidence) -> Row {
 }
 
 fn durable(evidence: &Evidence) -> Vec<Row> {
-    let words = |figure: &'static str| {
-        let benches = evidence.benches.iter().filter(|it| it.what.bench == "group_commit");
-        let words = benches.filter_map(move |it| {
-            let figure = *it.what.figures.get(figure)?;
-            Some(Word { source: it.source.clone(), figure, more: String::new(), counts: true })
-        });
-        words.collect()
-    };
+    let words = |figure| of_bench(evidence, "group_commit", figure);
     vec![
         claim(6, "durable messages by group commit", Bound::AtLeast(10_000.0), "/s")
             .judge(words("messages_per_second")),
         claim(6, "to a transaction a message", Bound::AtLeast(15.0), "x")
             .judge(words("to_one_by_one_ratio")),
     ]
+}
+
+/// What the reports of a bench say of a figure.
+fn of_bench(evidence: &Evidence, bench: &str, figure: &str) -> Vec<Word> {
+    let benches = evidence.benches.iter().filter(|it| it.what.bench == bench);
+    let words = benches.filter_map(|it| {
+        let figure = *it.what.figures.get(figure)?;
+        Some(Word { source: it.source.clone(), figure, more: String::new(), counts: true })
+    });
+    words.collect()
 }
 
 fn rest(evidence: &Evidence) -> Vec<Row> {

@@ -166,6 +166,17 @@ fn benches_speak_for_the_durable_rate() {
 }
 
 #[test]
+fn a_bench_speaks_for_a_stalled_peer() {
+    let row_of = |mib: f64| {
+        let bench = json!({ "bench": "stalled_peers", "figures": { "stalled_peer_mib": mib } });
+        row(&table(&[("stalled_peers.json", bench.to_string())]), "a stalled peer").clone()
+    };
+    assert_eq!(row_of(0.15).verdict, Verdict::Holds);
+    assert_eq!(row_of(0.15).figure.as_deref(), Some("0.15 MiB"));
+    assert_eq!(row_of(0.41).verdict, Verdict::Fails);
+}
+
+#[test]
 fn a_file_that_nobody_knows_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("notes.txt"), "anything").unwrap();
